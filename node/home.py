@@ -1,0 +1,111 @@
+"""Where a node keeps its files, and how it reads its configuration and genesis document from there."""
+
+import base64
+import os
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from ledger.codec import decode
+from ledger.errors import ClientError, PeerError
+from ledger.genesis import Genesis
+from ledger.readable import readable
+from node.config import Config, load_config
+
+DEFAULT_HOME = "~/.pilechain"
+
+
+class Home(Struct, frozen=True):
+    """The folder of one node: `config/` is written by people and tools, `data/` by the node alone."""
+
+    root: Path
+
+    @property
+    def config_file(self) -> Path:
+        """Settings."""
+        return self.root / "config" / "config.toml"
+
+    @property
+    def genesis_file(self) -> Path:
+        """The genesis document."""
+        return self.root / "config" / "genesis.json"
+
+    @property
+    def ledger(self) -> Path:
+        """LMDB store of sealed blocks."""
+        return self.root / "data" / "ledger"
+
+    @property
+    def wal(self) -> Path:
+        """Write-ahead log of votes and of committed, unsealed blocks."""
+        return self.root / "data" / "wal"
+
+    @property
+    def index(self) -> Path:
+        """The read model; can be dropped and rebuilt."""
+        return self.root / "data" / "index.sqlite"
+
+    @property
+    def archive(self) -> Path:
+        """Signed readings of this company's piles; cannot be rebuilt from the ledger."""
+        return self.root / "data" / "readings.sqlite"
+
+    @property
+    def socket(self) -> Path:
+        """Unix socket of the core process."""
+        return self.root / "core.sock"
+
+    def path(self, setting: str) -> Path:
+        """A path from the settings: absolute, or relative to this folder."""
+        return self.root / setting
+
+    def config(self, flags: dict[str, object] | None = None) -> Config:
+        """The settings in force. Raises ClientError as `load_config` does."""
+        return load_config(self.config_file, os.environ, flags)
+
+    def genesis(self) -> Genesis:
+        """The genesis document. Raises ClientError `genesis-missing` or `genesis-invalid`."""
+        return read_genesis(self.genesis_file)
+
+
+def find_home(flag: Path | None) -> Home:
+    """The folder that the flag, PILECHAIN_HOME or the default names."""
+    return Home((flag or Path(os.environ.get("PILECHAIN_HOME", DEFAULT_HOME))).expanduser().absolute())
+
+
+def genesis_json(genesis: Genesis, consortium: object) -> str:
+    """The genesis file: hash and readable form for people, the canonical bytes for programs."""
+    shown = readable(genesis) | {"consortium": readable(consortium)}
+    document = {
+        "hash": genesis.hash().hex(),
+        "document": base64.b64encode(msgspec.msgpack.encode(genesis)).decode(),
+        "readable": shown,
+    }
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"
+
+
+def read_genesis(path: Path) -> Genesis:
+    """Genesis document from its file.
+
+    Raises ClientError `genesis-missing`, or `genesis-invalid` when the bytes are no genesis or are not those that the
+    hash names.
+    """
+    try:
+        text = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ClientError(
+            "genesis-missing", f"{path} does not exist; ask a member for it, or make a testnet"
+        ) from error
+    try:
+        parts = msgspec.json.decode(text, type=dict[str, object])
+        genesis = decode(Genesis, base64.b64decode(str(parts["document"]), validate=True))
+    except (msgspec.DecodeError, KeyError, ValueError, PeerError) as error:
+        raise ClientError("genesis-invalid", f"{path}: {error}") from error
+    if genesis.hash().hex() != parts.get("hash"):
+        raise ClientError(
+            "genesis-invalid",
+            f"{path}: the document's hash is {genesis.hash().hex()}, the file says {parts.get('hash')}",
+        )
+    genesis.validators.check(genesis.profile.schemes)
+    return genesis
