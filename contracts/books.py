@@ -1,0 +1,227 @@
+"""Double-entry books: the records of the money contract, and the one function that moves money.
+
+Each company keeps one **book**: signed accounts in fen, credit positive (the company owes), debit negative (it holds
+or is owed).
+
+| account | sign | what |
+|---|---|---|
+| cash | any | real money that the company holds for the others of its book, as a debit |
+| wallets | ≥ 0 | control account of its customers' wallets |
+| held | ≥ 0 | control account of what is pending out of those wallets (escrow of sessions, pay-outs under way) |
+| due | any | control account of the pairwise claims: what the company owes all others less what they owe it |
+| earned | any | revenue less purchases |
+| deposited | ≤ 0 | real money that the trustee, the regulator's bank, holds from this company |
+| collateral | ≥ 0 | its part behind the headroom |
+| pool | ≥ 0 | its part of the reward pools |
+| rewards | ≥ 0 | what it earned by keeping the book |
+
+The first five of one book sum to zero, for every company; the last four sum to zero over all companies. So the sum of
+all signed balances is zero, readable from one record per company. A movement between the books of two companies
+always passes through their pairwise claim.
+
+    headroom = collateral − reserved − owed,   owed = Σ over the others of max(0, pairwise claim)
+
+and no movement may leave the company that it makes owe more with a negative headroom.
+"""
+
+from enum import StrEnum
+
+from msgspec.structs import replace
+
+from contracts.codes import Code
+from contracts.host import Host, Table
+from contracts.numbers import MONEY
+from ledger.codec import Wire
+from ledger.units import I64, U63, Name, PublicKey
+
+BOOK_FEN_MAX = 10**15
+"""Real money that one book may take in (ten trillion yuan): sums over all companies stay far within 64 bits."""
+
+
+class Wallet(Wire):
+    """A customer's money. Key: the account's public key."""
+
+    home: Name
+    balance_fen: U63
+
+
+class Book(Wire):
+    """A company's accounts (see above) and positions. Key: its name."""
+
+    cash_fen: I64 = 0
+    wallets_fen: U63 = 0
+    held_fen: U63 = 0
+    due_fen: I64 = 0
+    earned_fen: I64 = 0
+    deposited_fen: I64 = 0
+    collateral_fen: U63 = 0
+    pool_fen: U63 = 0
+    rewards_fen: U63 = 0
+    reserved_fen: U63 = 0
+    """Not a balance: headroom promised to sessions in progress."""
+    owed_fen: U63 = 0
+    """Not a balance: sum of the positive pairwise claims on this company."""
+    pool_debt_fen: U63 = 0
+    """Not a balance: rewards that this company's pool could not pay yet."""
+
+    @property
+    def headroom_fen(self) -> int:
+        """What the company may still come to owe."""
+        return self.collateral_fen - self.reserved_fen - self.owed_fen
+
+    @property
+    def balances_fen(self) -> int:
+        """Sum of the signed balances; zero over all companies."""
+        return (
+            self.cash_fen
+            + self.wallets_fen
+            + self.held_fen
+            + self.due_fen
+            + self.earned_fen
+            + self.deposited_fen
+            + self.collateral_fen
+            + self.pool_fen
+            + self.rewards_fen
+        )
+
+
+class Due(Wire):
+    """Claim between two companies. Key: both names in order, NUL between."""
+
+    amount_fen: I64
+    """What the first by name owes the second; negative if it is owed."""
+
+
+class Hold(Wire):
+    """Escrow of a session, pending until it is posted or void. Key: the session's id."""
+
+    payer: PublicKey
+    home: Name
+    operator: Name
+    amount_fen: U63
+
+
+class Payout(Wire):
+    """A pay-out that its home operator has yet to make. Key: id of the transaction that asked for it."""
+
+    account: PublicKey
+    home: Name
+    amount_fen: U63
+
+
+class PoolDebt(Wire):
+    """Reward that a pool could not pay. Key: debtor, NUL, creditor."""
+
+    amount_fen: U63
+
+
+class Settings(Wire):
+    """From genesis."""
+
+    block_reward_fen: U63
+    """For keeping the book of one non-empty block."""
+
+
+WALLETS = Table(MONEY, b"w", Wallet)
+BOOKS = Table(MONEY, b"b", Book)
+DUES = Table(MONEY, b"d", Due)
+HOLDS = Table(MONEY, b"h", Hold)
+PAYOUTS = Table(MONEY, b"o", Payout)
+POOL_DEBTS = Table(MONEY, b"r", PoolDebt)
+SETTINGS = Table(MONEY, b"s", Settings)
+
+
+class Side(StrEnum):
+    """The accounts that transfers move: fields of Book."""
+
+    WALLETS = "wallets_fen"
+    HELD = "held_fen"
+    EARNED = "earned_fen"
+
+
+def due_key(first: str, second: str) -> bytes:
+    """Own key of the claim between two companies, `first` before `second` by name."""
+    return first.encode() + b"\0" + second.encode()
+
+
+def book_of(host: Host, company: str) -> Book:
+    """A company's book. Fails with COMPANY_UNKNOWN."""
+    book = host.get(BOOKS, company.encode())
+    if book is None:
+        host.fail(Code.COMPANY_UNKNOWN)
+    return book
+
+
+def transfer(host: Host, debit: tuple[str, Side], credit: tuple[str, Side], amount_fen: int) -> None:
+    """Move money from one account to another, each a (company, account of its book) pair.
+
+    Between two books the debited company comes to owe the other the amount. Fails with NO_HEADROOM if it may not.
+    """
+    debtor_name, debit_side = debit
+    creditor_name, credit_side = credit
+    if amount_fen == 0:
+        return
+    debtor = book_of(host, debtor_name)
+    if debtor_name == creditor_name:
+        if debit_side is not credit_side:
+            moved = {
+                debit_side.value: getattr(debtor, debit_side) - amount_fen,
+                credit_side.value: getattr(debtor, credit_side) + amount_fen,
+            }
+            host.put(BOOKS, debtor_name.encode(), replace(debtor, **moved))
+        return
+    creditor = book_of(host, creditor_name)
+    before = _add_due(host, debtor_name, creditor_name, amount_fen)
+    after = before + amount_fen
+    debtor = replace(
+        debtor,
+        due_fen=debtor.due_fen + amount_fen,
+        owed_fen=debtor.owed_fen + max(after, 0) - max(before, 0),
+        **{debit_side.value: getattr(debtor, debit_side) - amount_fen},
+    )
+    if debtor.headroom_fen < 0:
+        host.fail(Code.NO_HEADROOM)
+    creditor = replace(
+        creditor,
+        due_fen=creditor.due_fen - amount_fen,
+        owed_fen=creditor.owed_fen + max(-after, 0) - max(-before, 0),
+        **{credit_side.value: getattr(creditor, credit_side) + amount_fen},
+    )
+    host.put(BOOKS, debtor_name.encode(), debtor)
+    host.put(BOOKS, creditor_name.encode(), creditor)
+
+
+def due_between(host: Host, debtor: str, creditor: str) -> int:
+    """What `debtor` owes `creditor`; negative if it is the other way round."""
+    sign, key = (1, due_key(debtor, creditor)) if debtor < creditor else (-1, due_key(creditor, debtor))
+    due = host.get(DUES, key)
+    return sign * due.amount_fen if due else 0
+
+
+def _add_due(host: Host, debtor: str, creditor: str, amount_fen: int) -> int:
+    """Let `debtor` owe `creditor` so much more; returns what it owed before."""
+    sign, key = (1, due_key(debtor, creditor)) if debtor < creditor else (-1, due_key(creditor, debtor))
+    due = host.get(DUES, key)
+    before = due.amount_fen if due else 0
+    host.put(DUES, key, Due(before + sign * amount_fen))
+    return sign * before
+
+
+def settle_claim(host: Host, debtor: str, creditor: str, amount_fen: int) -> None:
+    """Write down that `debtor` paid `creditor` real money on their claim, at most what it owes. Fails with
+    CLAIM_TOO_SMALL.
+    """
+    owed = due_between(host, debtor, creditor)
+    if owed < amount_fen:
+        host.fail(Code.CLAIM_TOO_SMALL)
+    payer, payee = book_of(host, debtor), book_of(host, creditor)
+    _add_due(host, debtor, creditor, -amount_fen)
+    payer = replace(
+        payer,
+        cash_fen=payer.cash_fen + amount_fen,
+        due_fen=payer.due_fen - amount_fen,
+        owed_fen=payer.owed_fen - amount_fen,
+    )
+    payee = replace(payee, cash_fen=payee.cash_fen - amount_fen, due_fen=payee.due_fen + amount_fen)
+    host.put(BOOKS, debtor.encode(), payer)
+    host.put(BOOKS, creditor.encode(), payee)

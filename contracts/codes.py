@@ -1,0 +1,124 @@
+"""Numeric codes of receipts: why a call changed nothing.
+
+0 means done. 1…99 are given by the host and the executor, contract·1000 + n by a contract. A number, once used on a
+chain, keeps its meaning. `docs/codes.md` is printed from this table by `markdown()`.
+"""
+
+from enum import IntEnum
+
+
+class Code(IntEnum):
+    """A code with the sentence that tells people what it means and what would help."""
+
+    sentence: str
+
+    def __new__(cls, number: int, sentence: str) -> "Code":
+        """Take the number as the value and keep the sentence beside it."""
+        code = int.__new__(cls, number)
+        code._value_ = number
+        code.sentence = sentence
+        return code
+
+    @property
+    def label(self) -> str:
+        """The name for programs, in kebab-case."""
+        return self.name.lower().replace("_", "-")
+
+    DONE = 0, "done"
+
+    OUT_OF_GAS = 1, "the call needs more gas than its limit; send it again with a higher gas_limit"
+    CONTRACT_UNKNOWN = 2, "there is no contract with this number"
+    METHOD_UNKNOWN = 3, "the contract has no method of this name"
+    BRANCH_WRONG = 4, "the method's records belong to another branch"
+    CLASS_WRONG = 5, "the method belongs to the other expiry class"
+    ARGS_MALFORMED = 6, "the arguments are not of the method's type"
+    ARGS_NOT_CANONICAL = 7, "the arguments are not in canonical encoding"
+    SENDER_UNKNOWN = 8, "the sender's key belongs to no company, and the method is for companies"
+    ROLE_MISSING = 9, "the sender has none of the roles that may call the method"
+    BUSINESS_MISSING = 10, "the company has not given this key the method's type of business"
+    METHOD_INTERNAL = 11, "only other contracts or the schedule may call the method"
+    COUNTER_STALE = 12, "the device's counter is not larger than in its last record: the record has run before"
+    CALL_TOO_DEEP = 13, "contracts call one another more than eight deep"
+    CALL_REENTRANT = 14, "a contract is called while it waits for its own call"
+    NAME_MALFORMED = 15, "a name must not hold control characters"
+
+    ACCOUNT_EXISTS = 1001, "the account is registered already"
+    ACCOUNT_UNKNOWN = 1002, "no such account"
+    KEY_INVALID = 1003, "the public key is malformed, of a scheme that this chain does not allow, or an unsafe point"
+    KEY_TAKEN = 1004, "the key is in use by a company"
+    KEY_UNKNOWN = 1005, "the company has no such key"
+    KEY_LAST = 1006, "the company would be left without a key for identity business"
+    PERMISSION_UNKNOWN = 1007, "the permission table has no row for this method"
+
+    WALLET_UNKNOWN = 2001, "the sender has no wallet"
+    PAYEE_UNKNOWN = 2002, "the payee has no wallet"
+    OVERSPENT = 2003, "the wallet holds less than the amount"
+    NO_HEADROOM = (
+        2004,
+        "the operator that would owe has no headroom: its collateral is taken up by what it owes and reserves",
+    )
+    PILE_OPERATOR_NO_HEADROOM = 2005, "the pile's operator has no headroom for the energy that it would owe"
+    AMOUNT_ZERO = 2006, "the amount must be positive"
+    NOT_HOME_OPERATOR = 2007, "only the wallet's home operator may do this"
+    PAYOUT_UNKNOWN = 2008, "no such pay-out waits"
+    AMOUNT_TOO_LARGE = 2009, "the amount would take a company's books over their limit"
+    CLAIM_TOO_SMALL = 2010, "the debtor owes less than the amount"
+    COMPANY_UNKNOWN = 2011, "no such company"
+    MARGIN_TOO_SMALL = 2012, "the margin holds less, or the rest would not cover what the company owes and reserves"
+    PAY_SELF = 2013, "payer and payee are the same wallet"
+
+    PILE_EXISTS = 3001, "a pile of this name is registered"
+    PILE_UNKNOWN = 3002, "no such pile"
+    DEVICE_KEY_TAKEN = 3003, "the key belongs to another pile"
+    NOT_PILE_OPERATOR = 3004, "only the pile's operator may do this"
+    PILE_OUT_OF_SERVICE = 3005, "the pile is out of service"
+    CONNECTOR_UNKNOWN = 3006, "the pile has no such connector; they are numbered from 1"
+    CONNECTOR_TAKEN = 3007, "the connector has a session"
+    METER_UNVERIFIED = 3008, "no lab has verified the meter; a private pile may be used if the opening accepts it"
+    DEVICE_WRONG = 3009, "the sender is not the pile's key"
+    READING_GAP = 3010, "the meter does not begin where its last reading ended"
+    PILE_MALFORMED = 3011, "the pile's record contradicts itself"
+    NOT_PILE_OWNER = 3012, "only the pile's owner may do this"
+
+    TARIFF_MALFORMED = 4001, "the tariff's periods do not form a day, or a purchase price is above its energy price"
+    TARIFF_PAST = 4002, "a tariff must begin in the future"
+    REGION_UNKNOWN = 4003, "the region has no tariff in force"
+    PRICE_ABOVE_CAP = 4004, "the price is above the regulator's cap"
+    FEE_UNKNOWN = 4005, "the operator has published no service fee"
+    NOT_GRID_COMPANY = 4006, "a grid company publishes tariffs in its own name only"
+
+    SESSION_UNKNOWN = 5001, "no such session"
+    SESSION_STATE = 5002, "the session is not in a state that allows this"
+    START_LATE = 5003, "the session was not started within the start limit"
+    TIME_IMPLAUSIBLE = 5004, "the device's time is before the session or ahead of the chain"
+    BORDER_MISMATCH = 5005, "the readings do not stand exactly at the tariff borders of the stay"
+    REGISTER_BACKWARDS = 5006, "the register runs backwards"
+    ENERGY_IMPLAUSIBLE = 5007, "more energy than the pile can deliver in the time"
+    REPUTATION_LOW = 5008, "the driver's reputation is below the threshold"
+    UNPAID_BILL = 5009, "the driver has an unpaid bill"
+    NOT_PARTY = 5010, "only the session's driver, its pile or the pile's operator may do this"
+    READING_FORGED = 5011, "the reading is not signed by the pile"
+    READING_MISMATCH = 5012, "the reading is of another session, or older than the one claimed"
+
+
+_BY_NUMBER = {code.value: code for code in Code}
+
+
+def describe(number: int) -> tuple[str, str]:
+    """Label and sentence of a receipt's code; ("code-unknown", …) for a number that this release does not know."""
+    code = _BY_NUMBER.get(number)
+    if code is None:
+        return "code-unknown", f"code {number} is newer than this program"
+    return code.label, code.sentence
+
+
+def markdown() -> str:
+    """The text of `docs/codes.md`."""
+    rows = "\n".join(f"| {code.value} | `{code.label}` | {code.sentence} |" for code in Code)
+    return (
+        "# Codes of receipts\n\n"
+        "Printed from `contracts/codes.py` by its function `markdown()`; a test says when this page is stale.\n"
+        "1…99: executor and host. 1xxx identity, 2xxx money, 3xxx registry, 4xxx tariff, 5xxx session.\n"
+        "Whatever the code, nothing changed; the gas is charged.\n\n"
+        f"| code | name | meaning |\n|---|---|---|\n{rows}\n"
+    )

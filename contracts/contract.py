@@ -1,0 +1,139 @@
+"""What a contract consists of: a number, a name, and methods with who may call them.
+
+Each method reads: who may call, checks, changes, events, in that order. The roles written here are the rows of the
+permission table (role × business type × method) at genesis; from then on the table in the identity contract's state
+decides.
+"""
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from msgspec import Struct
+
+from contracts.codes import Code
+from contracts.host import Host
+from ledger.codec import Wire
+from ledger.transaction import Branch, ExpiryClass
+
+
+class Role(IntEnum):
+    """Parties of the consortium. The first five are held by companies."""
+
+    OPERATOR = 1
+    LAB = 2
+    MAINTENANCE = 3
+    GRID = 4
+    REGULATOR = 5
+    DRIVER = 6
+    OWNER = 7
+    """A private pile's owner."""
+    PILE = 8
+    BOX = 9
+    """A field test box."""
+
+
+COMPANY_ROLES = frozenset({Role.OPERATOR, Role.LAB, Role.MAINTENANCE, Role.GRID, Role.REGULATOR})
+"""Roles that a key gets through its company. Who holds one of the others, the called contract's own records say."""
+
+
+class Business(IntEnum):
+    """Types of business; a company gives each of its keys the types that it may act in."""
+
+    CHARGING = 1
+    PAYMENT = 2
+    VERIFICATION = 3
+    MAINTENANCE = 4
+    SUBSIDY = 5
+    LOAD = 6
+    IDENTITY = 7
+
+
+class Method(Struct, frozen=True):
+    """One method of a contract."""
+
+    contract: int
+    name: str
+    args: type[Wire]
+    branch: Branch
+    expiry_class: ExpiryClass
+    business: Business
+    roles: tuple[Role, ...]
+    """Who may send it as a transaction, at genesis; empty if nobody may."""
+    callers: tuple[int, ...]
+    """Contracts that may call it."""
+    run: Callable[[Host, Any], Any]
+    summary: str
+    """First line of its docstring."""
+
+
+A = TypeVar("A", bound=Wire)
+R = TypeVar("R")
+Body = Callable[[Host, A], R]
+
+
+class Contract:
+    """A contract: collects its methods as they are defined, and the events that it may emit."""
+
+    def __init__(self, number: int, name: str, business: Business, branch: Branch) -> None:
+        self.number = number
+        self.name = name
+        self.business = business
+        self.branch = branch
+        self.methods: dict[str, Method] = {}
+        self.events: dict[str, type[Wire]] = {}
+
+    def event(self, name: str, data: type[Wire]) -> str:
+        """Declare an event; returns its name."""
+        self.events[name] = data
+        return name
+
+    def method(
+        self,
+        args: type[A],
+        roles: tuple[Role, ...],
+        *,
+        business: Business | None = None,
+        expiry_class: ExpiryClass = ExpiryClass.ORDINARY,
+    ) -> Callable[[Body[A, R]], Body[A, R]]:
+        """Declare a method that transactions call. A method of device class has a field `counter` in its arguments."""
+
+        def declare(run: Body[A, R]) -> Body[A, R]:
+            self._add(run, args, expiry_class, business or self.business, roles, ())
+            return run
+
+        return declare
+
+    def internal(self, args: type[A], *callers: int) -> Callable[[Body[A, R]], Body[A, R]]:
+        """Declare a method that only the contracts in `callers` call; with none, only the schedule of the contract
+        itself.
+        """
+
+        def declare(run: Body[A, R]) -> Body[A, R]:
+            self._add(run, args, ExpiryClass.ORDINARY, self.business, (), callers)
+            return run
+
+        return declare
+
+    def _add(
+        self,
+        run: Callable[[Host, Any], Any],
+        args: type[Wire],
+        expiry_class: ExpiryClass,
+        business: Business,
+        roles: tuple[Role, ...],
+        callers: tuple[int, ...],
+    ) -> None:
+        name = run.__name__.rstrip("_")  # `open_` keeps clear of the built-in
+        summary = (run.__doc__ or "").strip().splitlines()[0]
+        method = Method(self.number, name, args, self.branch, expiry_class, business, roles, callers, run, summary)
+        self.methods[name] = method
+
+
+def name_bytes(host: Host, name: str) -> bytes:
+    """Key bytes of a name that is being registered. Control characters are refused: NUL separates names in compound
+    keys.
+    """
+    if min(name) < " ":
+        host.fail(Code.NAME_MALFORMED)
+    return name.encode()

@@ -1,0 +1,258 @@
+"""The executor: a block and the state before it in, changes and receipts out. Pure, and alike on every validator.
+
+Order: due scheduled calls (by time, contract, id; the rest carried over when their gas is used up), transactions in
+block order, the bookkeeper's reward, branch heads. A call that fails leaves its receipt and nothing else. An
+unexpected exception inside a contract is our own bug: it stops the process as `OurError`, because a receipt made of
+it could differ from machine to machine.
+"""
+
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from msgspec import Struct
+
+from contracts.codes import Code
+from contracts.contract import COMPANY_ROLES, Business, Method
+from contracts.host import (
+    SCHEDULE,
+    SYSTEM,
+    TRANSACTION_BYTE_GAS,
+    TRANSACTION_GAS,
+    Failure,
+    Host,
+    ScheduledCall,
+    StateReader,
+)
+from contracts.identity import COMPANIES, KEYS, PERMISSIONS, permission_key
+from contracts.library import METHODS, REWARD
+from contracts.margin import RewardArgs
+from contracts.numbers import IDENTITY
+from contracts.system import BRANCH_HEADS, COUNTERS, DeviceCounter, branch_key, next_set
+from ledger.block import BranchHead, Receipt
+from ledger.codec import decode, encode
+from ledger.errors import OurError, PeerError
+from ledger.genesis import Parameters
+from ledger.hashing import Tag, sm3
+from ledger.transaction import ExpiryClass, Transaction
+from ledger.validators import ValidatorSet
+
+SCHEDULED_GAS_MAX = 400_000_000
+"""Gas limits of the scheduled calls of one block: a fifth of a block, so that they never crowd out its transactions."""
+REWARD_GAS = 10_000_000
+"""For the executor's own call of the money contract: never the limit."""
+
+
+class BlockInput(Struct, frozen=True):
+    """What is executed."""
+
+    chain_id: bytes
+    height: int
+    time_ms: int
+    proposer: str
+    """The bookkeeper's company name."""
+    transactions: tuple[Transaction, ...]
+    validators: ValidatorSet
+    """The set that votes on this block."""
+    parameters: Parameters
+
+
+class BlockOutcome(Struct, frozen=True):
+    """What came of it."""
+
+    changes: dict[bytes, bytes | None]
+    """State changes in key order; None where a key is deleted (which the state may not have had)."""
+    receipts: tuple[bytes, ...]
+    """Of the transactions in block order, then of the scheduled calls."""
+    next_set: ValidatorSet
+    """The set that votes on the next block."""
+
+
+class Row(Struct, frozen=True):
+    """A row of the permission table as the block uses it."""
+
+    business: Business
+    individuals: bool
+    """Whether drivers, owners or devices may call: the contract itself knows which."""
+    companies: frozenset[int]
+
+
+def execute_block(state: StateReader, block: BlockInput) -> Generator[None, None, BlockOutcome]:
+    """Execute a block; yields after each call, so that whoever runs it can see to other things. Returns the outcome."""
+    host = Host(state, METHODS, block.height, block.time_ms)
+    table: dict[tuple[int, str], Row] = {}
+    scheduled = []
+    for key, call in list(_due_calls(state, block.time_ms)):
+        receipt = _run_scheduled(host, key, call)
+        if receipt is not None:
+            scheduled.append(receipt)
+        yield
+    receipts = []
+    for transaction in block.transactions:
+        receipts.append(_run_transaction(host, state, table, transaction))
+        yield
+    if block.transactions:
+        _reward(host, block)
+        _move_branch_heads(host, block)
+    following = next_set(state, block.height + 1, block.validators)
+    return BlockOutcome(host.changes(), (*receipts, *scheduled), following)
+
+
+def run(state: StateReader, block: BlockInput) -> BlockOutcome:
+    """Execute a block in one go."""
+    slices = execute_block(state, block)
+    while True:
+        try:
+            next(slices)
+        except StopIteration as done:
+            outcome: BlockOutcome = done.value
+            return outcome
+
+
+def scheduled_call_id(key: bytes) -> bytes:
+    """Id in the receipt of a scheduled call, from its own key in the schedule."""
+    return sm3(Tag.SCHEDULED_CALL, key)
+
+
+# ── transactions ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _run_transaction(
+    host: Host, state: StateReader, table: dict[tuple[int, str], Row], transaction: Transaction
+) -> bytes:
+    body = transaction.body
+    host.begin(transaction.id, body.sender, body.gas_limit)
+    code = 0
+    try:
+        host.charge(TRANSACTION_GAS + len(transaction.raw) * TRANSACTION_BYTE_GAS)
+        method = METHODS.get((body.contract, body.method))
+        if method is None:
+            raise Failure(Code.METHOD_UNKNOWN if body.contract in _NUMBERS else Code.CONTRACT_UNKNOWN)
+        if body.branch is not method.branch:
+            raise Failure(Code.BRANCH_WRONG)
+        if body.expiry_class is not method.expiry_class:
+            raise Failure(Code.CLASS_WRONG)
+        args = _arguments(method, body.args)
+        _admit(host, state, table, method)
+        if method.expiry_class is ExpiryClass.DEVICE:
+            _count(host, args.counter)
+        host.enter(method, args)
+    except Failure as failure:
+        host.roll_back()
+        code = int(failure.code)
+    except Exception as error:
+        raise OurError("contract-bug", f"transaction {transaction.id.hex()}: {error!r}") from error
+    used = body.gas_limit - host.gas_left if host.gas_left > 0 else body.gas_limit
+    return encode(Receipt(transaction.id, code, used, b"", tuple(host.events)))
+
+
+_NUMBERS = frozenset(number for number, _ in METHODS)
+
+
+def _arguments(method: Method, raw: bytes) -> Any:
+    try:
+        return decode(method.args, raw)
+    except PeerError as error:
+        malformed = error.code == "encoding-malformed"
+        raise Failure(Code.ARGS_MALFORMED if malformed else Code.ARGS_NOT_CANONICAL) from error
+
+
+def _admit(host: Host, state: StateReader, table: dict[tuple[int, str], Row], method: Method) -> None:
+    """Judge the sender by the permission table as it stood before the block: role × business type × method.
+
+    A method for individuals only costs no look-up here: the contract that knows drivers or devices looks at its own
+    record of the sender.
+    """
+    key = (method.contract, method.name)
+    row = table.get(key)
+    if row is None:
+        row = table[key] = _row(state, method)
+    if not row.companies:
+        if not row.individuals:
+            raise Failure(Code.METHOD_INTERNAL if not method.roles else Code.ROLE_MISSING)
+        return
+    host.contract = IDENTITY
+    holder = host.get(KEYS, host.caller)
+    if holder is None:
+        if row.individuals:
+            return
+        raise Failure(Code.SENDER_UNKNOWN)
+    company = host.get(COMPANIES, holder.company.encode())
+    if company is None or row.companies.isdisjoint(company.roles):
+        raise Failure(Code.ROLE_MISSING)
+    if row.business not in holder.businesses:
+        raise Failure(Code.BUSINESS_MISSING)
+    host.company = holder.company
+
+
+def _row(state: StateReader, method: Method) -> Row:
+    permission = PERMISSIONS.read(state, permission_key(method.contract, method.name))
+    if permission is None:
+        return Row(method.business, False, frozenset())
+    roles = frozenset(permission.roles)
+    return Row(permission.business, bool(roles - COMPANY_ROLES), roles & COMPANY_ROLES)
+
+
+def _count(host: Host, counter: int) -> None:
+    """A device's record runs once: its counter must be larger than any before. Undone with the call if that fails."""
+    host.contract = SYSTEM
+    last = host.get(COUNTERS, host.caller)
+    if last is not None and counter <= last.counter:
+        raise Failure(Code.COUNTER_STALE)
+    host.put(COUNTERS, host.caller, DeviceCounter(counter))
+
+
+# ── scheduled calls ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _due_calls(state: StateReader, now_ms: int) -> Iterator[tuple[bytes, ScheduledCall]]:
+    """Calls that are due, in order, as many as the block's gas for them allows."""
+    gas = 0
+    for key, call in SCHEDULE.scan(state):
+        gas += call.gas_limit
+        if int.from_bytes(key[:8], "big") > now_ms or gas > SCHEDULED_GAS_MAX:
+            return
+        yield key, call
+
+
+def _run_scheduled(host: Host, key: bytes, call: ScheduledCall) -> bytes | None:
+    """Make one scheduled call; None if an earlier one of this block took it back."""
+    contract = int.from_bytes(key[8:12], "big")
+    call_id = scheduled_call_id(key)
+    host.begin(call_id, contract.to_bytes(4, "big"), REWARD_GAS)
+    if host.get(SCHEDULE, key) is None:
+        return None
+    host.delete(SCHEDULE, key)
+    host.begin(call_id, contract.to_bytes(4, "big"), call.gas_limit)  # from here on a failure keeps the entry deleted
+    method = METHODS[contract, call.method]
+    code = 0
+    try:
+        host.charge(TRANSACTION_GAS)
+        host.enter(method, decode(method.args, call.args))
+    except Failure as failure:
+        host.roll_back()
+        code = int(failure.code)
+    except Exception as error:
+        raise OurError("contract-bug", f"scheduled call {contract}.{call.method}: {error!r}") from error
+    used = call.gas_limit - max(host.gas_left, 0)
+    return encode(Receipt(call_id, code, used, b"", tuple(host.events)))
+
+
+# ── after the calls ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _reward(host: Host, block: BlockInput) -> None:
+    """The bookkeeper of a non-empty block is paid by the members' pools in turn, each for as many blocks as there are
+    members.
+    """
+    members = block.validators.validators
+    payer = members[block.height // len(members) % len(members)].name
+    host.begin(b"", SYSTEM.to_bytes(4, "big"), REWARD_GAS)
+    host.enter(REWARD, RewardArgs(block.proposer, payer))
+
+
+def _move_branch_heads(host: Host, block: BlockInput) -> None:
+    host.begin(b"", SYSTEM.to_bytes(4, "big"), REWARD_GAS)
+    for branch in sorted({transaction.body.branch for transaction in block.transactions}):
+        head = host.get(BRANCH_HEADS, branch_key(branch))
+        number = head.number if head else 0
+        host.put(BRANCH_HEADS, branch_key(branch), BranchHead(number + 1, block.height))

@@ -1,0 +1,198 @@
+"""The state at height 0, out of the consortium that the genesis document describes."""
+
+from typing import Annotated, TypeVar
+
+from msgspec import Meta
+
+from contracts import books, identity, registry, session, tariff
+from contracts.contract import COMPANY_ROLES, Role
+from contracts.host import Table
+from contracts.library import METHODS
+from contracts.registry import Pile, PileKind
+from contracts.tariff import Caps, ServiceFee
+from ledger.codec import Wire, decode, encode
+from ledger.errors import ClientError
+from ledger.genesis import Genesis
+from ledger.tariff import Tariff, is_well_formed
+from ledger.units import U63, Name, PublicKey
+
+V = TypeVar("V", bound=Wire)
+
+
+class CompanySetup(Wire):
+    """A company. Real money that the trustee holds for it is split by purpose."""
+
+    name: Name
+    """In English: validators are sorted by it."""
+    display_name: Name
+    roles: tuple[Role, ...]
+    company_key: PublicKey
+    """May act in every type of business."""
+    collateral_fen: U63 = 0
+    pool_fen: U63 = 0
+
+
+class AccountSetup(Wire):
+    """A driver or pile owner."""
+
+    account: PublicKey
+    home: Name
+    wallet_fen: U63
+    """Real money that the home operator has received for it."""
+
+
+class PileSetup(Wire):
+    """A pile, in service from the beginning."""
+
+    pile: Pile
+    registers_wh: tuple[U63, ...]
+    """Per connector."""
+
+
+class FeeSetup(Wire):
+    """An operator's prices."""
+
+    operator: Name
+    fee: ServiceFee
+
+
+class ConsortiumParameters(Wire):
+    """Limits of the contracts. Times are chain time; the start limit of sessions is in the genesis document's own
+    parameters.
+    """
+
+    session_time_out_ms: U63 = 24 * 3_600_000
+    """From a session's start to its claim window, if nobody stops it. Longest stay that a pile can bill."""
+    claim_window_ms: U63 = 24 * 3_600_000
+    clock_error_max_ms: U63 = 3 * 60_000
+    """Of a pile (JJG 1148: 3 min in service)."""
+    block_reward_fen: U63 = 100
+    """From the reward pools to the bookkeeper of a non-empty block."""
+    caps: Caps = Caps(service_price_e4_max=8_000, occupancy_fen_per_minute_max=100)
+    """0.8 yuan per kWh (Tianjin, P1), 1 yuan per minute."""
+
+
+class Consortium(Wire):
+    """What `Genesis.consortium` encodes."""
+
+    companies: Annotated[tuple[CompanySetup, ...], Meta(min_length=1)]
+    accounts: tuple[AccountSetup, ...]
+    piles: tuple[PileSetup, ...]
+    tariffs: tuple[Tariff, ...]
+    """One per region, in force from `effective_from_ms` on."""
+    fees: tuple[FeeSetup, ...]
+    parameters: ConsortiumParameters = ConsortiumParameters()
+
+
+def consortium_of(genesis: Genesis) -> Consortium:
+    """The consortium that a genesis document holds. Raises ClientError or PeerError if it holds none, or one that
+    contradicts itself.
+    """
+    consortium = decode(Consortium, genesis.consortium)
+    _check(consortium, [member.name for member in genesis.validators.validators])
+    return consortium
+
+
+def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
+    """State of height 0, in key order. Raises as `consortium_of`."""
+    consortium = consortium_of(genesis)
+    state: dict[bytes, bytes] = {}
+
+    def put(table: Table[V], key: bytes, value: V) -> None:
+        state[table.key(key)] = encode(value)
+
+    put(identity.SETTINGS, b"", identity.Settings(tuple(sorted(genesis.profile.schemes))))
+    for (number, name), method in METHODS.items():
+        if method.roles:
+            permission = identity.Permission(method.business, method.roles)
+            put(identity.PERMISSIONS, identity.permission_key(number, name), permission)
+    wallets: dict[str, int] = {}
+    for account in consortium.accounts:
+        put(identity.ACCOUNTS, account.account, identity.Account(account.home))
+        put(books.WALLETS, account.account, books.Wallet(account.home, account.wallet_fen))
+        wallets[account.home] = wallets.get(account.home, 0) + account.wallet_fen
+    for company in consortium.companies:
+        key = company.company_key
+        record = identity.Company(company.display_name, tuple(sorted(company.roles)), (key,))
+        put(identity.COMPANIES, company.name.encode(), record)
+        put(identity.KEYS, key, identity.CompanyKey(company.name, identity.ALL_BUSINESSES))
+        wallets_fen = wallets.get(company.name, 0)
+        book = books.Book(
+            cash_fen=-wallets_fen,
+            wallets_fen=wallets_fen,
+            deposited_fen=-(company.collateral_fen + company.pool_fen),
+            collateral_fen=company.collateral_fen,
+            pool_fen=company.pool_fen,
+        )
+        put(books.BOOKS, company.name.encode(), book)
+    for setup in consortium.piles:
+        pile_name = setup.pile.name.encode()
+        put(registry.PILES, pile_name, setup.pile)
+        put(registry.STATES, pile_name, registry.first_state(setup.pile, setup.registers_wh, in_service=True))
+        put(registry.DEVICES, setup.pile.public_key, registry.DeviceKey(setup.pile.name))
+    for entry in consortium.tariffs:
+        from_ms = entry.effective_from_ms
+        put(tariff.PLANS, entry.region.encode(), tariff.Plan(from_ms, from_ms))
+        put(tariff.TARIFFS, tariff.tariff_key(entry.region, from_ms), entry)
+    for fee in consortium.fees:
+        put(tariff.FEES, fee.operator.encode(), fee.fee)
+    limits = consortium.parameters
+    put(tariff.CAPS, b"", limits.caps)
+    put(books.SETTINGS, b"", books.Settings(limits.block_reward_fen))
+    times = session.Settings(
+        genesis.parameters.session_start_max_ms,
+        limits.session_time_out_ms,
+        limits.claim_window_ms,
+        limits.clock_error_max_ms,
+    )
+    put(session.SETTINGS, b"", times)
+    return dict(sorted(state.items()))
+
+
+def _check(consortium: Consortium, validators: list[str]) -> None:
+    """Raise ClientError `consortium-invalid` where the contracts would have refused such a record."""
+    companies = {company.name: company for company in consortium.companies}
+    operators = {name for name, company in companies.items() if Role.OPERATOR in company.roles}
+    grids = {name for name, company in companies.items() if Role.GRID in company.roles}
+    accounts = {account.account for account in consortium.accounts}
+    regions = {tariff.region for tariff in consortium.tariffs}
+    company_keys = [company.company_key for company in consortium.companies]
+    device_keys = [setup.pile.public_key for setup in consortium.piles]
+    names = [*companies, *regions, *(setup.pile.name for setup in consortium.piles)]
+    caps = consortium.parameters.caps
+
+    _require(all(min(name) >= " " for name in names), "a name holds control characters")
+    _require(len(companies) == len(company_keys), "two companies share a name")
+    _require(set(validators) <= set(companies), "a validator is no company of the consortium")
+    _require(
+        all(set(c.roles) <= COMPANY_ROLES and c.roles for c in consortium.companies),
+        "a company without a company's role",
+    )
+    keys = [*company_keys, *(account.account for account in consortium.accounts), *device_keys]
+    _require(len(set(keys)) == len(keys), "a key is used twice")
+    _require(all(account.home in operators for account in consortium.accounts), "a home is no operator")
+    _require(len({setup.pile.name for setup in consortium.piles}) == len(consortium.piles), "two piles share a name")
+    for setup in consortium.piles:
+        pile = setup.pile
+        owned = pile.kind is not PileKind.PRIVATE or pile.owner in accounts
+        sound = registry.is_consistent(pile, setup.registers_wh) and owned
+        placed = pile.operator in operators and pile.region in regions
+        _require(sound and placed, f"pile {pile.name}: registers, owner, operator or region do not fit")
+    _require(len(regions) == len(consortium.tariffs), "a region has two tariffs")
+    for entry in consortium.tariffs:
+        _require(
+            is_well_formed(entry) and entry.grid in grids,
+            f"tariff of {entry.region}: periods or grid company do not fit",
+        )
+    for fee in consortium.fees:
+        below = fee.fee.service_price_e4 <= caps.service_price_e4_max
+        below = below and fee.fee.occupancy_fen_per_minute <= caps.occupancy_fen_per_minute_max
+        _require(below and fee.operator in operators, f"fee of {fee.operator}: above the cap, or of no operator")
+    money = [account.wallet_fen for account in consortium.accounts]
+    money += [company.collateral_fen + company.pool_fen for company in consortium.companies]
+    _require(sum(money) <= books.BOOK_FEN_MAX, "more money than a book may hold")
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ClientError("consortium-invalid", message)

@@ -1,0 +1,348 @@
+"""Contract 3, registry: piles, their meters' registers, and what their connectors are taken by.
+
+An operator registers a pile; it goes into service when its operator says so and a lab has looked at its meter
+(`inspect`). Until the metrology contract comes, the lab's word is all there is to a certificate. Registers are kept
+per connector, which is where the meter sits: a session begins exactly where the last reading ended, so no energy
+slips between two bills.
+"""
+
+from enum import IntEnum
+from typing import Annotated
+
+from msgspec import Meta
+from msgspec.structs import replace
+
+from contracts.codes import Code
+from contracts.contract import Business, Contract, Role, name_bytes
+from contracts.host import Host, Table
+from contracts.identity import AccountArgs, KeyArgs
+from contracts.numbers import IDENTITY, REGISTRY, SESSION
+from ledger.codec import Wire
+from ledger.hashing import ZERO_HASH
+from ledger.transaction import Branch
+from ledger.units import U32, U63, Hash, Name, PublicKey
+
+CONTRACT = Contract(REGISTRY, "registry", Business.IDENTITY, Branch.IDENTITY)
+
+CONNECTORS_MAX = 16
+"""Connectors of one pile: bounds its record."""
+PPM = 1_000_000
+
+
+# ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class PileKind(IntEnum):
+    """Whose pile it is; every charging record carries it."""
+
+    OPERATOR = 1
+    PRIVATE = 2
+    PUBLIC = 3
+
+
+class MeterState(IntEnum):
+    """What is known of the meter."""
+
+    UNVERIFIED = 0
+    VERIFIED = 1
+    FAILED = 2
+    """Found wrong: no session, whoever accepts it."""
+
+
+class Pile(Wire):
+    """What a pile is. Key: its name."""
+
+    name: Name
+    operator: Name
+    kind: PileKind
+    owner: Annotated[bytes, Meta(max_length=65)]
+    """Account of a private pile's owner; empty for the others."""
+    owner_share_ppm: Annotated[int, Meta(ge=0, le=PPM)]
+    """The owner's part of the service fee."""
+    public_key: PublicKey
+    latitude_e7: Annotated[int, Meta(ge=-900_000_000, le=900_000_000)]
+    longitude_e7: Annotated[int, Meta(ge=-1_800_000_000, le=1_800_000_000)]
+    power_w: Annotated[int, Meta(ge=1, le=10_000_000)]
+    """Of one connector."""
+    connectors: Annotated[int, Meta(ge=1, le=CONNECTORS_MAX)]
+    region: Name
+    meter_state: MeterState
+
+
+class Connector(Wire):
+    """State of one connector."""
+
+    session: Annotated[bytes, Meta(max_length=32)]
+    """The session that it is taken by; empty if it is free."""
+    register_wh: U63
+    """Where the last reading ended."""
+    register_open: bool
+    """The last session ended without the pile's own end reading: the next may begin higher, and what lies between is
+    nobody's bill.
+    """
+
+
+class PileState(Wire):
+    """What changes while it works. Key: its name."""
+
+    in_service: bool
+    shared: bool
+    """Standing authorisation of a private pile's owner to charge others' cars; true for the other kinds."""
+    connectors: tuple[Connector, ...]
+    """In order; connector n of OCPP is at n − 1."""
+    last_session: Hash
+    """Newest settled session: the index pointer that charging records are walked by."""
+
+
+class DeviceKey(Wire):
+    """Whose key it is. Key: the public key."""
+
+    pile: Name
+
+
+PILES = Table(REGISTRY, b"p", Pile)
+STATES = Table(REGISTRY, b"s", PileState)
+DEVICES = Table(REGISTRY, b"k", DeviceKey)
+
+
+# ── arguments and events ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class RegisterArgs(Wire):
+    """`registry.register`: of the sender's company; `meter_state` is UNVERIFIED, which is for the lab to change."""
+
+    pile: Pile
+    registers_wh: Annotated[tuple[U63, ...], Meta(min_length=1, max_length=CONNECTORS_MAX)]
+    """Where each connector's register stands."""
+
+
+class InspectArgs(Wire):
+    """`registry.inspect`: a lab has looked at the meters."""
+
+    pile: Name
+    meter_state: MeterState
+    registers_wh: Annotated[tuple[U63, ...], Meta(min_length=1, max_length=CONNECTORS_MAX)]
+
+
+class ServiceArgs(Wire):
+    """`registry.set_service`."""
+
+    pile: Name
+    in_service: bool
+
+
+class ShareArgs(Wire):
+    """`registry.share`."""
+
+    pile: Name
+    shared: bool
+
+
+class TakeArgs(Wire):
+    """`registry.take`: a session opens."""
+
+    pile: Name
+    connector: U32
+    session: Hash
+    driver: PublicKey
+    accept_unverified: bool
+
+
+class BeginArgs(Wire):
+    """`registry.begin`: energy may flow."""
+
+    pile: Name
+    connector: U32
+    meter_wh: U63
+
+
+class FreeArgs(Wire):
+    """`registry.free`: a session is over."""
+
+    pile: Name
+    connector: U32
+    session: Hash
+    settled: bool
+    """Whether it becomes the pile's newest charging record."""
+    meter_wh: U63
+    register_open: bool
+
+
+class PileRegistered(Wire):
+    """Event `registry.pile-registered`."""
+
+    pile: Name
+    operator: Name
+
+
+class PileInspected(Wire):
+    """Event `registry.pile-inspected`."""
+
+    pile: Name
+    lab: Name
+    meter_state: MeterState
+
+
+class PileServiceSet(Wire):
+    """Event `registry.service-set`."""
+
+    pile: Name
+    in_service: bool
+
+
+class PileShared(Wire):
+    """Event `registry.pile-shared`."""
+
+    pile: Name
+    shared: bool
+
+
+_REGISTERED = CONTRACT.event("registry.pile-registered", PileRegistered)
+_INSPECTED = CONTRACT.event("registry.pile-inspected", PileInspected)
+_SERVICE_SET = CONTRACT.event("registry.service-set", PileServiceSet)
+_SHARED = CONTRACT.event("registry.pile-shared", PileShared)
+
+
+# ── methods ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@CONTRACT.method(RegisterArgs, (Role.OPERATOR,))
+def register(host: Host, args: RegisterArgs) -> None:
+    """An operator registers a pile of its own or of an owner whom it serves: out of service and unverified at first."""
+    pile = args.pile
+    name = name_bytes(host, pile.name)
+    if pile.operator != host.company:
+        host.fail(Code.NOT_PILE_OPERATOR)
+    if not is_consistent(pile, args.registers_wh) or pile.meter_state is not MeterState.UNVERIFIED:
+        host.fail(Code.PILE_MALFORMED)
+    if host.get(PILES, name) is not None:
+        host.fail(Code.PILE_EXISTS)
+    if host.get(DEVICES, pile.public_key) is not None:
+        host.fail(Code.DEVICE_KEY_TAKEN)
+    host.call(IDENTITY, "check_device_key", KeyArgs(pile.public_key))
+    if pile.kind is PileKind.PRIVATE:
+        host.call(IDENTITY, "home_of", AccountArgs(pile.owner))
+    host.put(PILES, name, pile)
+    host.put(STATES, name, first_state(pile, args.registers_wh, in_service=False))
+    host.put(DEVICES, pile.public_key, DeviceKey(pile.name))
+    host.emit(_REGISTERED, PileRegistered(pile.name, pile.operator))
+
+
+@CONTRACT.method(InspectArgs, (Role.LAB,), business=Business.VERIFICATION)
+def inspect(host: Host, args: InspectArgs) -> None:
+    """A lab writes down what it found at an idle pile: whether its meters are right, and where they stand."""
+    pile, state = _find(host, args.pile)
+    if len(args.registers_wh) != pile.connectors:
+        host.fail(Code.PILE_MALFORMED)
+    if any(connector.session for connector in state.connectors):
+        host.fail(Code.CONNECTOR_TAKEN)
+    host.put(PILES, args.pile.encode(), replace(pile, meter_state=args.meter_state))
+    connectors = tuple(Connector(b"", register_wh, False) for register_wh in args.registers_wh)
+    host.put(STATES, args.pile.encode(), replace(state, connectors=connectors))
+    host.emit(_INSPECTED, PileInspected(args.pile, host.company or "", args.meter_state))
+
+
+@CONTRACT.method(ServiceArgs, (Role.OPERATOR,))
+def set_service(host: Host, args: ServiceArgs) -> None:
+    """A pile's operator takes it in or out of service; a session in progress goes on."""
+    pile, state = _find(host, args.pile)
+    if pile.operator != host.company:
+        host.fail(Code.NOT_PILE_OPERATOR)
+    host.put(STATES, args.pile.encode(), replace(state, in_service=args.in_service))
+    host.emit(_SERVICE_SET, PileServiceSet(args.pile, args.in_service))
+
+
+@CONTRACT.method(ShareArgs, (Role.OWNER,))
+def share(host: Host, args: ShareArgs) -> None:
+    """A private pile's owner opens it to others or closes it."""
+    pile, state = _find(host, args.pile)
+    if not pile.owner or pile.owner != host.caller:
+        host.fail(Code.NOT_PILE_OWNER)
+    host.put(STATES, args.pile.encode(), replace(state, shared=args.shared))
+    host.emit(_SHARED, PileShared(args.pile, args.shared))
+
+
+@CONTRACT.internal(TakeArgs, SESSION)
+def take(host: Host, args: TakeArgs) -> Pile:
+    """A session opens at a connector: the pile works, its meter counts, its owner agrees, and the connector is free."""
+    pile, state = _find(host, args.pile)
+    if not state.in_service or (not state.shared and args.driver != pile.owner):
+        host.fail(Code.PILE_OUT_OF_SERVICE)
+    unverified_agreed = (
+        pile.meter_state is MeterState.UNVERIFIED and pile.kind is PileKind.PRIVATE and args.accept_unverified
+    )
+    if pile.meter_state is not MeterState.VERIFIED and not unverified_agreed:
+        host.fail(Code.METER_UNVERIFIED)
+    connector = _connector(host, state, args.connector)
+    if connector.session:
+        host.fail(Code.CONNECTOR_TAKEN)
+    _put_connector(host, pile.name, state, args.connector, replace(connector, session=args.session))
+    return pile
+
+
+@CONTRACT.internal(BeginArgs, SESSION)
+def begin(host: Host, args: BeginArgs) -> None:
+    """A session's first reading: where the last one ended."""
+    state = _state(host, args.pile)
+    connector = _connector(host, state, args.connector)
+    above = args.meter_wh > connector.register_wh and connector.register_open
+    if args.meter_wh != connector.register_wh and not above:
+        host.fail(Code.READING_GAP)
+    begun = replace(connector, register_wh=args.meter_wh, register_open=False)
+    if begun != connector:
+        _put_connector(host, args.pile, state, args.connector, begun)
+
+
+@CONTRACT.internal(FreeArgs, SESSION)
+def free(host: Host, args: FreeArgs) -> bytes:
+    """A session is over; returns the pile's newest charging record before it."""
+    state = _state(host, args.pile)
+    connector = Connector(b"", args.meter_wh, args.register_open)
+    if args.settled:
+        _put_connector(host, args.pile, replace(state, last_session=args.session), args.connector, connector)
+    else:
+        before = _connector(host, state, args.connector)
+        _put_connector(host, args.pile, state, args.connector, replace(before, session=b""))
+    return state.last_session
+
+
+# ── shared with genesis ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def is_consistent(pile: Pile, registers_wh: tuple[int, ...]) -> bool:
+    """Whether a new pile's record agrees with itself: one register per connector, an owner exactly if it is private."""
+    private = pile.kind is PileKind.PRIVATE
+    return (
+        len(registers_wh) == pile.connectors and bool(pile.owner) == private and (private or not pile.owner_share_ppm)
+    )
+
+
+def first_state(pile: Pile, registers_wh: tuple[int, ...], *, in_service: bool) -> PileState:
+    """State of a pile that has served nobody yet."""
+    connectors = tuple(Connector(b"", register_wh, False) for register_wh in registers_wh)
+    return PileState(in_service, pile.kind is not PileKind.PRIVATE, connectors, ZERO_HASH)
+
+
+def _find(host: Host, name: str) -> tuple[Pile, PileState]:
+    pile = host.get(PILES, name.encode())
+    if pile is None:
+        host.fail(Code.PILE_UNKNOWN)
+    return pile, _state(host, name)
+
+
+def _state(host: Host, name: str) -> PileState:
+    state = host.get(STATES, name.encode())
+    if state is None:
+        host.fail(Code.PILE_UNKNOWN)
+    return state
+
+
+def _connector(host: Host, state: PileState, number: int) -> Connector:
+    if not 1 <= number <= len(state.connectors):
+        host.fail(Code.CONNECTOR_UNKNOWN)
+    return state.connectors[number - 1]
+
+
+def _put_connector(host: Host, name: str, state: PileState, number: int, connector: Connector) -> None:
+    connectors = (*state.connectors[: number - 1], connector, *state.connectors[number:])
+    host.put(STATES, name.encode(), replace(state, connectors=connectors))

@@ -1,0 +1,190 @@
+"""Contract 4, tariff: energy prices by region and time of use, service fees under the regulator's cap.
+
+A tariff is published ahead of its time and replaces the one before for sessions that open after it; a session is
+billed to its end by the tariff and fee in force when it opened, which its driver could know. Per region one tariff is
+in force and one may wait.
+"""
+
+from contracts.codes import Code
+from contracts.contract import Business, Contract, Role, name_bytes
+from contracts.host import Host, Table
+from contracts.numbers import SESSION, TARIFF
+from ledger.codec import Wire
+from ledger.tariff import PriceE4, Tariff, is_well_formed
+from ledger.transaction import Branch
+from ledger.units import U32, U63, Name
+
+CONTRACT = Contract(TARIFF, "tariff", Business.CHARGING, Branch.GOVERNANCE)
+
+
+# ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Plan(Wire):
+    """Which tariffs of a region count. Key: the region."""
+
+    current_from_ms: U63
+    next_from_ms: U63
+    """Equal to `current_from_ms` if none waits."""
+
+
+class ServiceFee(Wire):
+    """What an operator asks beside the energy. Key: the operator."""
+
+    service_price_e4: PriceE4
+    occupancy_fen_per_minute: U32
+    """For a car that stays after charging ended, per full minute after the grace time."""
+    grace_ms: U32
+
+
+class Caps(Wire):
+    """The regulator's upper limits."""
+
+    service_price_e4_max: PriceE4
+    occupancy_fen_per_minute_max: U32
+
+
+PLANS = Table(TARIFF, b"p", Plan)
+TARIFFS = Table(TARIFF, b"t", Tariff)
+"""Key: region, NUL, effective_from_ms (8 bytes). Kept for good: bills are checked against it."""
+FEES = Table(TARIFF, b"f", ServiceFee)
+CAPS = Table(TARIFF, b"c", Caps)
+
+
+def tariff_key(region: str, effective_from_ms: int) -> bytes:
+    """Own key of a tariff."""
+    return region.encode() + b"\0" + effective_from_ms.to_bytes(8, "big")
+
+
+# ── arguments and events ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class PublishArgs(Wire):
+    """`tariff.publish`."""
+
+    tariff: Tariff
+
+
+class FeeArgs(Wire):
+    """`tariff.set_fee`: of the sender's company, for sessions that open from now on."""
+
+    fee: ServiceFee
+
+
+class CapsArgs(Wire):
+    """`tariff.set_caps`: for fees set from now on."""
+
+    caps: Caps
+
+
+class TermsArgs(Wire):
+    """`tariff.terms`: what a session of this operator in this region costs."""
+
+    region: Name
+    operator: Name
+
+
+class Terms(Wire):
+    """Answer of `tariff.terms`."""
+
+    tariff_from_ms: U63
+    fee: ServiceFee
+
+
+class TariffArgs(Wire):
+    """`tariff.find`."""
+
+    region: Name
+    tariff_from_ms: U63
+
+
+class TariffPublished(Wire):
+    """Event `tariff.published`."""
+
+    tariff: Tariff
+
+
+class FeeSet(Wire):
+    """Event `tariff.fee-set`."""
+
+    operator: Name
+    fee: ServiceFee
+
+
+class CapsSet(Wire):
+    """Event `tariff.caps-set`."""
+
+    caps: Caps
+
+
+_PUBLISHED = CONTRACT.event("tariff.published", TariffPublished)
+_FEE_SET = CONTRACT.event("tariff.fee-set", FeeSet)
+_CAPS_SET = CONTRACT.event("tariff.caps-set", CapsSet)
+
+
+# ── methods ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@CONTRACT.method(PublishArgs, (Role.GRID,))
+def publish(host: Host, args: PublishArgs) -> None:
+    """A grid company announces the prices of a region from a future time on, instead of what it announced before."""
+    tariff = args.tariff
+    if tariff.grid != host.company:
+        host.fail(Code.NOT_GRID_COMPANY)
+    if not is_well_formed(tariff):
+        host.fail(Code.TARIFF_MALFORMED)
+    if tariff.effective_from_ms <= host.now_ms:
+        host.fail(Code.TARIFF_PAST)
+    region = name_bytes(host, tariff.region)
+    plan = host.get(PLANS, region)
+    start_ms = tariff.effective_from_ms
+    host.put(PLANS, region, Plan(in_force_from(plan, host.now_ms) if plan else start_ms, start_ms))
+    host.put(TARIFFS, tariff_key(tariff.region, start_ms), tariff)
+    host.emit(_PUBLISHED, TariffPublished(tariff))
+
+
+@CONTRACT.method(FeeArgs, (Role.OPERATOR,))
+def set_fee(host: Host, args: FeeArgs) -> None:
+    """An operator sets its service and occupancy fee under the caps."""
+    caps = host.get(CAPS)
+    if caps is None or (
+        args.fee.service_price_e4 > caps.service_price_e4_max
+        or args.fee.occupancy_fen_per_minute > caps.occupancy_fen_per_minute_max
+    ):
+        host.fail(Code.PRICE_ABOVE_CAP)
+    operator = host.company or ""
+    host.put(FEES, operator.encode(), args.fee)
+    host.emit(_FEE_SET, FeeSet(operator, args.fee))
+
+
+@CONTRACT.method(CapsArgs, (Role.REGULATOR,))
+def set_caps(host: Host, args: CapsArgs) -> None:
+    """The regulator sets the caps."""
+    host.put(CAPS, b"", args.caps)
+    host.emit(_CAPS_SET, CapsSet(args.caps))
+
+
+@CONTRACT.internal(TermsArgs, SESSION)
+def terms(host: Host, args: TermsArgs) -> Terms:
+    """What a session that opens now is billed by."""
+    plan = host.get(PLANS, args.region.encode())
+    if plan is None or in_force_from(plan, host.now_ms) > host.now_ms:
+        host.fail(Code.REGION_UNKNOWN)
+    fee = host.get(FEES, args.operator.encode())
+    if fee is None:
+        host.fail(Code.FEE_UNKNOWN)
+    return Terms(in_force_from(plan, host.now_ms), fee)
+
+
+@CONTRACT.internal(TariffArgs, SESSION)
+def find(host: Host, args: TariffArgs) -> Tariff:
+    """The tariff that a session opened under."""
+    tariff = host.get(TARIFFS, tariff_key(args.region, args.tariff_from_ms))
+    if tariff is None:
+        host.fail(Code.REGION_UNKNOWN)
+    return tariff
+
+
+def in_force_from(plan: Plan, now_ms: int) -> int:
+    """`effective_from_ms` of the plan's tariff that is in force, or of its first one before that."""
+    return plan.next_from_ms if plan.next_from_ms <= now_ms else plan.current_from_ms

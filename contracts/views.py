@@ -1,0 +1,157 @@
+"""What people ask of a state: read functions for API, command line, light clients and demos, and the keys for proofs.
+
+Everything works on any state reader (a store's snapshot, memory). Functions ending in `_key` give the full key in the
+state, whose value decodes to the struct named.
+"""
+
+from collections.abc import Iterator
+
+from contracts import books, identity, registry, session, tariff
+from contracts.books import Book, Wallet
+from contracts.host import StateReader
+from contracts.identity import Account, Company, CompanyKey
+from contracts.registry import Pile, PileState
+from contracts.session import Session
+from contracts.system import BRANCH_HEADS, branch_key
+from contracts.tariff import ServiceFee
+from ledger.tariff import Tariff
+from ledger.transaction import Branch
+
+
+def wallet_key(account: bytes) -> bytes:
+    """State key of a wallet (`books.Wallet`)."""
+    return books.WALLETS.key(account)
+
+
+def book_key(company: str) -> bytes:
+    """State key of a company's book (`books.Book`)."""
+    return books.BOOKS.key(company.encode())
+
+
+def session_key(session_id: bytes) -> bytes:
+    """State key of a session (`session.Session`)."""
+    return session.SESSIONS.key(session_id)
+
+
+def pile_key(pile: str) -> bytes:
+    """State key of a pile's record (`registry.Pile`)."""
+    return registry.PILES.key(pile.encode())
+
+
+def pile_state_key(pile: str) -> bytes:
+    """State key of what changes of a pile (`registry.PileState`)."""
+    return registry.STATES.key(pile.encode())
+
+
+def account_key(account: bytes) -> bytes:
+    """State key of an account (`identity.Account`)."""
+    return identity.ACCOUNTS.key(account)
+
+
+def branch_head_key(branch: Branch) -> bytes:
+    """State key of a branch's head (`ledger.block.BranchHead`)."""
+    return BRANCH_HEADS.key(branch_key(branch))
+
+
+def wallet(state: StateReader, account: bytes) -> Wallet | None:
+    """An account's money and home operator."""
+    return books.WALLETS.read(state, account)
+
+
+def account(state: StateReader, key: bytes) -> Account | None:
+    """A driver or pile owner."""
+    return identity.ACCOUNTS.read(state, key)
+
+
+def company(state: StateReader, name: str) -> Company | None:
+    """A member."""
+    return identity.COMPANIES.read(state, name.encode())
+
+
+def company_of_key(state: StateReader, key: bytes) -> CompanyKey | None:
+    """Which company a key acts for, and in which types of business."""
+    return identity.KEYS.read(state, key)
+
+
+def companies(state: StateReader) -> dict[str, Company]:
+    """All members by name."""
+    return {key.decode(): record for key, record in identity.COMPANIES.scan(state)}
+
+
+def book(state: StateReader, name: str) -> Book | None:
+    """A company's accounts and positions."""
+    return books.BOOKS.read(state, name.encode())
+
+
+def balances(state: StateReader) -> dict[str, Book]:
+    """Every company's book by name."""
+    return {key.decode(): record for key, record in books.BOOKS.scan(state)}
+
+
+def balances_sum_fen(state: StateReader) -> int:
+    """Sum of all signed balances: zero, or money was made or lost. One record per company."""
+    return sum(record.balances_fen for _, record in books.BOOKS.scan(state))
+
+
+def rewards_fen(state: StateReader) -> dict[str, int]:
+    """What each company has earned by keeping the book and not yet been paid out."""
+    return {key.decode(): record.rewards_fen for key, record in books.BOOKS.scan(state)}
+
+
+def claims(state: StateReader) -> list[tuple[str, str, int]]:
+    """Who owes whom how much, in fen: (debtor, creditor, amount), zero claims left out."""
+    found = []
+    for key, due in books.DUES.scan(state):
+        first, second = (name.decode() for name in key.split(b"\0"))
+        if due.amount_fen > 0:
+            found.append((first, second, due.amount_fen))
+        elif due.amount_fen < 0:
+            found.append((second, first, -due.amount_fen))
+    return found
+
+
+def pile(state: StateReader, name: str) -> Pile | None:
+    """A pile's record."""
+    return registry.PILES.read(state, name.encode())
+
+
+def pile_state(state: StateReader, name: str) -> PileState | None:
+    """Whether it is in service, its connectors and registers, its newest charging record."""
+    return registry.STATES.read(state, name.encode())
+
+
+def pile_of_key(state: StateReader, public_key: bytes) -> str | None:
+    """Name of the pile that a device key belongs to: the gateway's admission."""
+    device = registry.DEVICES.read(state, public_key)
+    return device.pile if device else None
+
+
+def piles(state: StateReader, after: str = "") -> Iterator[Pile]:
+    """Piles in name order; the caller stops when it has enough."""
+    prefix = registry.PILES.prefix
+    for _, raw in state.scan(prefix, prefix + after.encode()):
+        yield registry.PILES.decode(raw)
+
+
+def session_record(state: StateReader, session_id: bytes) -> Session | None:
+    """A session, in whatever state it is."""
+    return session.SESSIONS.read(state, session_id)
+
+
+def tariff_in_force(state: StateReader, region: str, now_ms: int) -> Tariff | None:
+    """Prices of a region at a time not before the newest block's; None if it has none yet."""
+    plan = tariff.PLANS.read(state, region.encode())
+    if plan is None or (from_ms := tariff.in_force_from(plan, now_ms)) > now_ms:
+        return None
+    return tariff.TARIFFS.read(state, tariff.tariff_key(region, from_ms))
+
+
+def tariff_of_session(state: StateReader, record: Session) -> Tariff | None:
+    """The tariff that a session is billed by."""
+    agreed = record.agreed
+    return tariff.TARIFFS.read(state, tariff.tariff_key(agreed.region, agreed.tariff_from_ms))
+
+
+def service_fee(state: StateReader, operator: str) -> ServiceFee | None:
+    """An operator's fees for sessions that open now."""
+    return tariff.FEES.read(state, operator.encode())
