@@ -19,7 +19,7 @@ from ledger.hashing import HASH_BYTES, ZERO_HASH, Tag
 from ledger.state_proof import LEAF_BYTES, hash_inner, hash_leaf
 
 SLOTS = 16
-SLOT_LEAVES_MAX = 3
+SLOT_LEAVES_MAX = 6
 """Measured: fewer make more tiles to read and write, more make more leaves to hash again around a changed one."""
 
 _HEADER = Struct(">H17s13x")

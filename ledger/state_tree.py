@@ -8,6 +8,7 @@ A tree is a value. `update` computes the tiles of the next version and alters no
 before it is written, and overlays stack: the blocks that are executed but not sealed yet.
 """
 
+from bisect import bisect_left
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -215,17 +216,16 @@ def _by_slot(records: list[bytes], depth: int) -> Iterator[tuple[int, list[bytes
 
 
 def _merge(leaves: bytes, records: list[bytes]) -> list[bytes]:
-    """Return the sorted leaves that records make out of joined leaves."""
-    put = records[0]
-    if len(leaves) == LEAF_BYTES == len(put) and len(records) == 1 and put[:HASH_BYTES] == leaves[:HASH_BYTES]:
-        return records  # the only leaf there is gets another value: the usual case
-    merged = {leaf[:HASH_BYTES]: leaf for leaf in split_leaves(leaves)}
+    """Return the sorted leaves that records make out of joined leaves, of which there are few."""
+    merged = split_leaves(leaves)
+    if not merged:
+        return [record for record in records if len(record) == LEAF_BYTES]
     for record in records:
-        if len(record) == LEAF_BYTES:
-            merged[record[:HASH_BYTES]] = record
-        else:
-            merged.pop(record, None)
-    return sorted(merged.values())
+        key = record[:HASH_BYTES]
+        at = bisect_left(merged, key)  # a leaf begins with its key hash, so it stands right behind it
+        after = at + (at < len(merged) and merged[at].startswith(key))
+        merged[at:after] = [record] if len(record) == LEAF_BYTES else []
+    return merged
 
 
 def _pack(siblings: list[bytes], other: bytes) -> StateProof:

@@ -1,0 +1,90 @@
+"""Fetching what a proposal names and gossip did not bring: one bounded request at a time, each from another source."""
+
+from consensus.effects import Verify
+from consensus.messages import Bodies, FetchBodies, split_leaves
+from consensus.normal import list_leaves
+from consensus.round import Proposal
+from consensus.state import State
+from consensus.table import Phase
+from ledger.block import Block
+from ledger.transaction import Transaction, transaction_leaf
+
+LEAVES_ASKED_MAX = 4_096
+"""Bodies asked for at once."""
+LATE_AFTER = 10
+"""Times `bodies_ms`: whatever is still being verified then is asked for again; it may have been dropped."""
+BODIES_BYTES_MAX = 1024 * 1024
+"""Bytes of transactions in one answer: what a 100 Mbit/s line carries in a tenth of a second."""
+
+
+def ask(state: State) -> None:
+    """Ask the next source if the present proposal still lacks something and the last one has had its time."""
+    proposal = state.round.proposal
+    if proposal is None or state.round.phase is not Phase.GATHERING or proposal.complete:
+        return
+    if state.steady_ms < proposal.asked_ms + state.timing.bodies_ms or not state.peers:
+        return
+    late = state.steady_ms >= state.round.moved_ms + LATE_AFTER * state.timing.bodies_ms
+    missing = [leaf for leaf in proposal.missing if late or not state.pool.expects(leaf)]
+    if proposal.leaves is not None and not missing:
+        return  # all are here and being verified: to ask would only add to the work
+    sources = sorted(state.peers)
+    primary = state.round.primary_name(state.round.view)
+    first = sources.index(primary) if primary in sources else 0
+    source = sources[(first + proposal.asked_count) % len(sources)]
+    proposal.asked_ms = state.steady_ms
+    proposal.asked_count += 1
+    state.send(FetchBodies(proposal.hash, b"".join(missing[:LEAVES_ASKED_MAX])), source)
+
+
+def on_fetch_bodies(state: State, peer: str, message: FetchBodies) -> None:
+    """Answer from the pool, the proposals of the open height and the unsealed blocks."""
+    block = _find(state, message.header_hash)
+    if block is None and not message.leaves:
+        return state.ignore("proposal not known here", peer, message)
+    held = {tx.leaf: tx for tx in block.transactions} if block is not None else {}
+    leaves = b""
+    if not message.leaves and isinstance(block, Proposal) and block.leaves is not None:
+        leaves = b"".join(block.leaves)
+    elif not message.leaves and isinstance(block, Block):
+        leaves = b"".join(held)
+    raws: list[bytes] = []
+    room = BODIES_BYTES_MAX
+    for leaf in split_leaves(message.leaves)[:LEAVES_ASKED_MAX]:
+        transaction = held.get(leaf) or state.pool.get(leaf)
+        if transaction is not None and (room := room - len(transaction.raw)) >= 0:
+            raws.append(transaction.raw)
+    if leaves or raws:
+        state.send(Bodies(message.header_hash, leaves, tuple(raws)), peer)
+    return None
+
+
+def _find(state: State, header_hash: bytes) -> Proposal | Block | None:
+    if header_hash in state.round.candidates:
+        return state.round.candidates[header_hash]
+    return next((entry.block for entry in state.entries.values() if entry.block.hash == header_hash), None)
+
+
+def on_bodies(state: State, peer: str, message: Bodies) -> None:
+    """Have the missing ones verified; they come back through `offer`."""
+    proposal = state.round.proposal
+    if proposal is None or proposal.hash != message.header_hash or proposal.complete:
+        return state.ignore("no longer missing", peer, message)
+    if proposal.leaves is None and message.leaves:
+        list_leaves(state, proposal, message.leaves)
+        proposal.asked_ms = (
+            state.steady_ms - state.timing.bodies_ms
+        )  # the list brought us on: ask for its bodies at once
+        proposal.asked_count -= 1  # … and from the same source
+    wanted = tuple(raw for raw in message.raws if transaction_leaf(raw) in proposal.missing)
+    if wanted:
+        state.out.append(Verify(wanted, peer))
+    return None
+
+
+def offer(state: State, transactions: tuple[Transaction, ...]) -> None:
+    """Give verified transactions to the proposal that may wait for them."""
+    proposal = state.round.proposal
+    if proposal is not None and proposal.missing:
+        for transaction in transactions:
+            proposal.offer(transaction)

@@ -1,0 +1,182 @@
+"""Catch-up: nodes tell where they stand; those behind fetch blocks, those ahead repeat what a peer at the same height
+may have missed.
+
+Sends are best effort and connections break, so nothing relies on a message having arrived: who stands still is told
+again.
+"""
+
+from consensus.certificates import check_committed
+from consensus.checkpoint import check_same
+from consensus.effects import Serve
+from consensus.messages import (
+    Checkpoint,
+    Commit,
+    CommittedBlock,
+    FetchBlocks,
+    NewView,
+    Prepare,
+    PrePrepare,
+    SealedBlock,
+    SealedBlocks,
+    Status,
+    ViewChange,
+)
+from consensus.normal import commit, finish
+from consensus.proposal import read
+from consensus.round import Proposal
+from consensus.state import K, State
+from ledger.block import Header, check_sealed, header_hash, result_digest
+from ledger.codec import decode
+from ledger.errors import OurError, PeerError, require
+from ledger.transaction import decode_transaction
+
+BLOCKS_ASKED_MAX = 4 * K
+"""Blocks that one request may name; the answer's bytes are bounded too."""
+ANSWER_BYTES_MAX = 1024 * 1024
+"""Transactions' bytes in one answer (one block more may go beyond it)."""
+
+
+def position(state: State) -> Status:
+    """Where we stand."""
+    return Status(state.sealed, state.tip.height, state.round.view)
+
+
+def on_status(state: State, peer: str, message: Status) -> None:
+    """Note where a peer stands, and repeat our votes if it and we stand still together."""
+    state.peers[peer] = message
+    round_ = state.round
+    if message.committed == state.tip.height and state.steady_ms >= round_.moved_ms + state.timing.still_ms:
+        repeat_votes(state, peer)
+    if state.steady_ms >= state.sealed_ms + state.timing.still_ms:
+        repeat_checkpoints(state, peer, message.sealed)
+
+
+def repeat_votes(state: State, peer: str) -> None:
+    """Send a peer what we cast at the open height and view. PREPARE and COMMIT go behind the proposal that they are
+    for.
+    """
+    round_ = state.round
+    for kind in (ViewChange, NewView, PrePrepare, Prepare, Commit):
+        cast = state.own.get((round_.height, round_.view, kind))
+        if cast is not None and (kind is not PrePrepare or round_.view == 0):
+            state.send(cast[1], peer)
+
+
+def repeat_checkpoints(state: State, peer: str, sealed: int) -> None:
+    """Send a peer our results above its last sealed block."""
+    for height in range(max(sealed, state.stored) + 1, state.executed + 1):
+        cast = state.own.get((height, 0, Checkpoint))
+        if cast is not None:
+            state.send(cast[1], peer)
+
+
+def ask(state: State) -> None:
+    """Ask a peer that is ahead for the next blocks, one request at a time, each from the next such peer."""
+    fetch = state.fetch
+    if fetch.peer is not None and state.steady_ms < fetch.asked_ms + state.timing.fetch_ms:
+        return
+    if state.executed < state.tip.height:
+        return  # the blocks that we have keep us busy
+    ahead = [
+        (name, status)
+        for name, status in sorted(state.peers.items())
+        if status is not None and (status.committed > state.tip.height or status.sealed > state.sealed)
+    ]
+    still = state.steady_ms >= max(state.round.moved_ms, state.sealed_ms) + state.timing.still_ms
+    far = any(status.sealed > state.tip.height + 1 for _, status in ahead)
+    if not ahead or not (still or far):
+        return  # a block behind, and moving: its votes are on their way
+    fetch.peer = ahead[fetch.count % len(ahead)][0]
+    fetch.asked_ms = state.steady_ms
+    fetch.count += 1
+    state.send(FetchBlocks(state.sealed + 1, state.sealed + K), fetch.peer)
+
+
+def on_fetch_blocks(state: State, peer: str, message: FetchBlocks) -> None:
+    """Serve from the store what it has, else the tail from memory."""
+    last = min(message.last, message.first + BLOCKS_ASKED_MAX - 1)
+    if not 0 < message.first <= last:
+        raise PeerError("fetch-range", f"blocks {message.first} to {message.last}")
+    if message.first <= state.stored:
+        state.out.append(Serve(peer, message.first, min(last, state.stored)))
+        return
+    blocks: list[SealedBlock] = []
+    tail: list[CommittedBlock] = []
+    room = ANSWER_BYTES_MAX
+    for height in range(message.first, min(last, state.tip.height) + 1):
+        entry = state.entries[height]
+        raws = tuple(transaction.raw for transaction in entry.block.transactions)
+        if height <= state.sealed and entry.seal is not None:
+            blocks.append(SealedBlock(entry.seal, raws))
+        elif entry.certificate is not None:
+            tail.append(CommittedBlock(entry.block.header_raw, entry.certificate, raws))
+        else:
+            break  # it came with a seal that we have not confirmed: not ours to pass on
+        room -= sum(map(len, raws))
+        if room < 0:
+            break
+    if blocks or tail:
+        state.send(SealedBlocks(tuple(blocks), tuple(tail)), peer)
+    return
+
+
+def on_sealed_blocks(state: State, peer: str, message: SealedBlocks) -> None:
+    """Take over the blocks that we asked for, as far as there is room, then ask on."""
+    if peer != state.fetch.peer:
+        return state.ignore("not asked for", peer, message)
+    state.fetch.peer = None
+    before = state.sealed, state.tip.height
+    for block in message.blocks:
+        _take_sealed(state, block)
+    for committed in message.tail:
+        _take_committed(state, committed)
+    if (state.sealed, state.tip.height) == before:
+        state.ignore("nothing new", peer, message)
+    return None
+
+
+def _take_sealed(state: State, block: SealedBlock) -> None:
+    """A sealed block: the seal of one that we have, or the next one. Final either way, in whatever view we are (traps
+    20, 21).
+    """
+    height = decode(Header, block.sealed.header).height
+    if height <= state.sealed or height > state.sealed + K:
+        return
+    # Against the set that voted on it, which the block before it fixed (trap 22).
+    header, result = check_sealed(block.sealed, state.validators_at(height), state.chain_id, state.verify)
+    if height <= state.tip.height:
+        entry = state.entries[height]
+        if entry.block.hash != result.header_hash:
+            raise OurError("fork", f"height {height}: a quorum sealed another block than the one that we committed")
+        if entry.digest is not None:
+            check_same(height, entry.digest, result_digest(block.sealed.result))
+        if entry.seal is None:
+            entry.seal = block.sealed
+    elif height == state.tip.height + 1:
+        proposal = _complete(state, block.sealed.header, header, block.transactions)
+        finish(state, proposal, None).seal = block.sealed
+    else:
+        raise PeerError("blocks-gap", f"height {height} does not follow {state.tip.height}")
+
+
+def _take_committed(state: State, block: CommittedBlock) -> None:
+    """The next committed block of a peer's tail."""
+    header = decode(Header, block.header)
+    if header.height != state.round.height or not state.has_room:
+        return
+    read(state, block.header, block.certificate.view)
+    check_committed(state, state.round, header_hash(block.header), block.certificate)
+    commit(state, _complete(state, block.header, header, block.transactions), block.certificate)
+
+
+def _complete(state: State, header_raw: bytes, header: Header, raws: tuple[bytes, ...]) -> Proposal:
+    """The block with its transactions, if they are those of the header. A quorum vouches for their signatures."""
+    if header.parent != state.tip.header_hash:
+        raise PeerError("blocks-parent", f"height {header.height} has another parent than our tip")
+    transactions = [decode_transaction(raw) for raw in raws]
+    proposal = Proposal(header_raw, header, header_hash(header_raw))
+    proposal.list_leaves([transaction.leaf for transaction in transactions], state.tip)
+    for transaction in transactions:
+        proposal.offer(transaction)
+    require(proposal.complete, "catch-up-incomplete", f"height {header.height} lacks transactions that it lists")
+    return proposal

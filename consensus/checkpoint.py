@@ -1,0 +1,125 @@
+"""CHECKPOINT: every member signs what executing a block gave; a quorum of equal results is the block's seal."""
+
+from consensus.effects import Outcome, StoreSealed, Truncate
+from consensus.messages import Checkpoint, Own
+from consensus.normal import check_voter
+from consensus.state import Entry, K, State
+from ledger.block import Result, SealedHeader, Vote, history_leaf, result_digest
+from ledger.codec import encode
+from ledger.errors import OurError, PeerError, require
+
+
+def on_executed(state: State, outcome: Outcome) -> None:
+    """The next block is executed: sign the result, unless the block came with its seal."""
+    height = outcome.height
+    entry = state.entries.get(height)
+    if entry is None or height != state.executed + 1 or entry.block.hash != outcome.header_hash:
+        raise OurError(
+            "execution-order", f"height {height} was executed out of turn, or another block than the committed one"
+        )
+    validators = state.validators_at(height)
+    require(outcome.next_set == validators, "set-change-unannounced", f"the set changes right after height {height}")
+    header = entry.block.header
+    result = Result(
+        state.chain_id,
+        height,
+        entry.block.hash,
+        header.time_ms,
+        header.set_hash,
+        outcome.next_set.hash(),
+        outcome.state_root,
+        outcome.receipts_root,
+        state.history.root,
+    )
+    entry.outcome = outcome
+    entry.result = encode(result)
+    entry.digest = digest = result_digest(entry.result)
+    state.executed = height
+    state.history = state.history.append(history_leaf(entry.block.hash, digest))
+    if entry.seal is not None:
+        check_same(height, digest, result_digest(entry.seal.result))
+        return
+
+    def make(voter: int, signature: bytes) -> Own:
+        return Checkpoint(height, digest, voter, signature)
+
+    signed_before = state.own.get((height, 0, Checkpoint))
+    if signed_before is not None:
+        check_same(height, digest, signed_before[0])
+    message = state.cast(height, 0, digest, make)
+    if isinstance(message, Checkpoint):
+        _count(state, message)
+        state.send(message)
+    _check_contradiction(state, entry)
+
+
+def on_checkpoint(state: State, peer: str, message: Checkpoint) -> None:
+    """A member's result."""
+    if message.height <= state.sealed:
+        return None  # ordinary: the quorum did not wait for it
+    if message.height > state.sealed + 2 * K:
+        return state.ignore("too far ahead", peer, message)  # we are behind: catch-up brings the seals
+    if message.voter in state.checkpoints.get(message.height, ()):
+        return None  # ordinary: repeated
+    check_voter(state, peer, message.height, message.voter)
+    if not state.signed_by(message.height, message.voter, message.result_digest, message.signature):
+        raise PeerError("checkpoint-forged", f"the CHECKPOINT of {peer} does not verify")
+    _count(state, message)
+    if (entry := state.entries.get(message.height)) is not None:
+        _check_contradiction(state, entry)
+    return None
+
+
+def _count(state: State, message: Checkpoint) -> None:
+    votes = state.checkpoints.setdefault(message.height, {})
+    votes.setdefault(message.voter, (message.result_digest, message.signature))
+
+
+def check_same(height: int, ours: bytes, theirs: bytes) -> None:
+    """Raise OurError `result-contradicted` unless our result is the quorum's (or the one that we signed before a
+    restart).
+    """
+    message = f"height {height}: our result {ours.hex()} is not {theirs.hex()}; this is a bug, never to be voted over"
+    require(ours == theirs, "result-contradicted", message)
+
+
+def _check_contradiction(state: State, entry: Entry) -> None:
+    """Stop if a quorum signed another result than ours."""
+    height = entry.tip.height
+    digests = [digest for digest, _ in state.checkpoints.get(height, {}).values()]
+    for digest in sorted(set(digests)):
+        if entry.digest is not None and digests.count(digest) >= state.validators_at(height).quorum:
+            check_same(height, entry.digest, digest)
+
+
+def try_seal(state: State) -> bool:
+    """Seal the lowest unsealed block if a quorum signed our result of it."""
+    height = state.sealed + 1
+    entry = state.entries.get(height)
+    if entry is None or entry.outcome is None or entry.digest is None:
+        return False
+    if entry.seal is None:
+        votes = tuple(
+            Vote(voter, signature)
+            for voter, (digest, signature) in sorted(state.checkpoints.get(height, {}).items())
+            if digest == entry.digest
+        )
+        quorum = state.validators_at(height).quorum
+        if len(votes) < quorum:
+            return False
+        entry.seal = SealedHeader(entry.block.header_raw, entry.result, votes[:quorum])
+    state.head = state.head.after(entry.tip, entry.digest, entry.outcome.next_set)
+    state.checkpoints.pop(height, None)
+    state.sealed_ms = state.steady_ms
+    state.out.append(StoreSealed(entry.block, entry.seal, entry.outcome, state.head))
+    return True
+
+
+def on_stored(state: State, height: int) -> None:
+    """The store holds it: memory and log may forget it (trap 19: nothing earlier, nothing without its seal)."""
+    require(state.stored < height <= state.sealed, "store-order", f"height {height} was stored out of turn")
+    for old in range(state.stored + 1, height + 1):
+        del state.entries[old]
+    state.stored = height
+    state.own = {key: cast for key, cast in state.own.items() if key[0] > height}
+    state.out.append(Truncate(height))

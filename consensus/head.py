@@ -1,0 +1,94 @@
+"""Where a chain stands after a block: all that agreement on the next one needs to know, and nothing more.
+
+A `Tip` follows from the headers alone, so it is known as soon as a block is committed. A `Head` adds what execution
+gave; it exists for sealed blocks, is stored with them, and is what a node starts from.
+"""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from ledger.block import BranchHead, Header, header_hash, history_leaf, next_heads
+from ledger.codec import Wire
+from ledger.genesis import Genesis
+from ledger.mmr import Mmr
+from ledger.transaction import Branch
+from ledger.units import U63, Hash, Name
+from ledger.validators import PASS_OVER_DELAY, PASS_OVER_HEIGHTS, ValidatorSet, proposer, rotation
+
+FAILURES_MAX = (PASS_OVER_DELAY + PASS_OVER_HEIGHTS) * 100
+"""Every member may fail once at each height of the window in which failures count."""
+
+
+class Failure(Wire):
+    """A member whose turn came and went without a block."""
+
+    height: U63
+    company: Name
+
+
+class BranchPosition(Wire):
+    """A branch and where it stands."""
+
+    branch: Branch
+    head: BranchHead
+
+
+class Tip(Wire):
+    """What the headers up to one block say."""
+
+    height: U63
+    header_hash: Hash
+    """Of the genesis document at height 0."""
+    time_ms: U63
+    branches: Annotated[tuple[BranchPosition, ...], Meta(max_length=len(Branch))]
+    """Sorted by branch."""
+    failures: Annotated[tuple[Failure, ...], Meta(max_length=FAILURES_MAX)]
+    """By height, then name; only those that may still pass a member over."""
+
+    @property
+    def branch_heads(self) -> dict[Branch, BranchHead]:
+        """The branches' positions as `ledger.block.branch_table` takes them."""
+        return {position.branch: position.head for position in self.branches}
+
+    def turns(self, validators: ValidatorSet) -> tuple[int, ...]:
+        """Positions that take turns at the next height."""
+        positions = {member.name: index for index, member in enumerate(validators.validators)}
+        failed = [(f.height, positions[f.company]) for f in self.failures if f.company in positions]
+        return rotation(validators.size, self.height + 1, failed)
+
+    def after(self, header_raw: bytes, header: Header, validators: ValidatorSet) -> "Tip":
+        """The tip with one more block. A block first proposed in view v says that the primaries of views 0 … v-1
+        failed.
+        """
+        turns = self.turns(validators)
+        absent = {proposer(turns, header.height, view) for view in range(min(header.view, len(turns)))}
+        new = [Failure(header.height, name) for name in sorted(validators.validators[index].name for index in absent)]
+        oldest = header.height + 1 - PASS_OVER_DELAY - PASS_OVER_HEIGHTS
+        heads = next_heads(header, self.branch_heads)
+        return Tip(
+            header.height,
+            header_hash(header_raw),
+            header.time_ms,
+            tuple(BranchPosition(branch, heads[branch]) for branch in sorted(heads)),
+            (*(failure for failure in self.failures if failure.height > oldest), *new),
+        )
+
+
+class Head(Wire):
+    """What is known of a sealed block's chain."""
+
+    tip: Tip
+    validators: ValidatorSet
+    """They vote on the next block."""
+    history: Mmr
+    """Over (header hash, result digest) of heights 1 … `tip.height`: its root is the next result's `history_root`."""
+
+    def after(self, tip: Tip, digest: bytes, next_set: ValidatorSet) -> "Head":
+        """The head one block further, given that block's tip and the digest of its result."""
+        return Head(tip, next_set, self.history.append(history_leaf(tip.header_hash, digest)))
+
+
+def genesis_head(genesis: Genesis) -> Head:
+    """Where every chain begins: height 0."""
+    return Head(Tip(0, genesis.hash(), genesis.time_ms, (), ()), genesis.validators, Mmr())

@@ -1,0 +1,264 @@
+"""The normal case: PRE-PREPARE, PREPARE, COMMIT, and what follows from each.
+
+Handlers read alike: what is ignored (and why), what must hold (or the peer is charged), what is done. `advance` then
+draws the conclusions.
+"""
+
+from consensus import proposal as proposals
+from consensus.effects import Charge, Execute, Persist
+from consensus.messages import (
+    Commit,
+    CommitCertificate,
+    Own,
+    Prepare,
+    PreparedCertificate,
+    PrePrepare,
+    split_leaves,
+)
+from consensus.records import CommitRecord, LockRecord
+from consensus.round import Proposal, Round
+from consensus.state import Entry, State
+from consensus.table import Phase, Trigger
+from ledger.block import Block, Header
+from ledger.codec import decode, encode
+from ledger.errors import PeerError
+from ledger.hashing import Tag
+
+
+def on_pre_prepare(state: State, peer: str, message: PrePrepare) -> None:
+    """A primary's first proposal at a height. In later views proposals come inside NEW-VIEW only."""
+    round_ = state.round
+    height = decode(Header, message.header).height
+    if height < round_.height:
+        return None  # ordinary: a repeated message
+    if height > round_.height or not state.has_room:
+        return state.keep_for_later(height, peer, message)
+    if message.view != 0 or round_.view != 0 or round_.phase is not Phase.WAITING:
+        return state.ignore("not waiting for a first proposal", peer, message)
+    if peer != round_.primary_name(0):
+        raise PeerError("proposal-stranger", f"it is the turn of {round_.primary_name(0)}")  # trap 15
+    take(state, examine(state, message), message)
+    return None
+
+
+def examine(state: State, message: PrePrepare) -> Proposal:
+    """The proposal of a message. Raises PeerError if the primary's signature, the header or the list of leaves is
+    wrong.
+    """
+    round_ = state.round
+    proposal = proposals.read(state, message.header, message.view)
+    digest = round_.scope.vote_digest(Tag.PRE_PREPARE, message.view, proposal.hash)
+    if not state.signed_by(round_.height, round_.primary(message.view), digest, message.signature):
+        raise PeerError("proposal-forged", "the primary did not sign this proposal")
+    if proposal.leaves is None and (message.leaves or not proposal.header.tx_count):
+        list_leaves(state, proposal, message.leaves)
+    return proposal
+
+
+def list_leaves(state: State, proposal: Proposal, leaves: bytes) -> None:
+    """Take the list of leaves, and of the pool what it has of them."""
+    proposal.list_leaves(split_leaves(leaves), state.round.parent)
+    for leaf in list(proposal.missing):
+        if (transaction := state.pool.get(leaf)) is not None:
+            proposal.offer(transaction)
+
+
+def take(state: State, proposal: Proposal, message: PrePrepare) -> None:
+    """Make an examined proposal that of the present view."""
+    round_ = state.round
+    proposal.signatures[message.view] = message.signature
+    proposal.asked_ms = state.steady_ms
+    round_.proposal = proposal
+    round_.remember(proposal)
+    round_.move(Trigger.PROPOSED, state.steady_ms)
+
+
+def on_prepare(state: State, peer: str, message: Prepare) -> None:
+    """A backup's acceptance."""
+    round_ = state.round
+    if message.height < round_.height or message.view < round_.view:
+        return None  # ordinary: the quorum did not wait for it
+    if message.height > round_.height:
+        return state.keep_for_later(message.height, peer, message)
+    if message.voter == round_.primary(message.view):
+        raise PeerError("prepare-by-primary", "the primary's proposal is its vote (trap 4)")
+    if not round_.prepares.has(message.voter, message.view):
+        _check_vote(state, peer, message, Tag.PREPARE)
+        round_.prepares.add(message.voter, message.view, message.header_hash, message.signature)
+    return None
+
+
+def on_commit(state: State, peer: str, message: Commit) -> None:
+    """A member's word that it holds a prepared certificate; those of earlier views may still decide."""
+    round_ = state.round
+    if message.height < round_.height:
+        return None  # ordinary: the quorum did not wait for it
+    if message.height > round_.height:
+        return state.keep_for_later(message.height, peer, message)
+    if not round_.commits.has(message.voter, message.view):
+        _check_vote(state, peer, message, Tag.COMMIT)
+        round_.commits.add(message.voter, message.view, message.header_hash, message.signature)
+    return None
+
+
+def _check_vote(state: State, peer: str, message: Prepare | Commit, phase: Tag) -> None:
+    round_ = state.round
+    check_voter(state, peer, message.height, message.voter)
+    digest = round_.scope.vote_digest(phase, message.view, message.header_hash)
+    if not state.signed_by(message.height, message.voter, digest, message.signature):
+        raise PeerError("vote-forged", f"a {phase.value} of {peer} does not verify")
+
+
+def check_voter(state: State, peer: str, height: int, voter: int) -> None:
+    """Raise PeerError `vote-stranger` unless the vote comes from the member that it names."""
+    members = state.validators_at(height).validators
+    if voter >= len(members) or members[voter].name != peer:
+        raise PeerError("vote-stranger", f"{peer} sent a vote of member {voter}")
+
+
+def advance(state: State) -> bool:
+    """Draw one conclusion from what has arrived; False if there is none to draw."""
+    round_, proposal = state.round, state.round.proposal
+    if proposal is not None:
+        if round_.phase is Phase.GATHERING and proposal.complete and not _ahead_of_clock(state, proposal):
+            _prepare(state, proposal)
+            return True
+        if round_.phase is Phase.PREPARING and _try_lock(state, proposal):
+            return True
+    for view, digest in round_.commits.choices():
+        votes = round_.commits.supporters(view, digest)
+        if len(votes) >= round_.validators.quorum:
+            candidate = round_.candidates.get(digest)
+            if candidate is not None and candidate.complete:
+                commit(state, candidate, CommitCertificate(view, votes[: round_.validators.quorum]))
+                return True
+    return False
+
+
+def _ahead_of_clock(state: State, proposal: Proposal) -> bool:
+    """A first proposal too far ahead of our clock waits. Re-proposals do not: others' clocks have accepted them."""
+    first = proposal.header.view == state.round.view
+    return first and proposal.header.time_ms > state.now_ms + state.parameters.time_ahead_max_ms
+
+
+def _prepare(state: State, proposal: Proposal) -> None:
+    """All is here: check it, and cast our PREPARE. The primary's proposal was its vote."""
+    round_ = state.round
+    try:
+        proposals.check_content(state, proposal)
+    except PeerError as error:
+        round_.move(Trigger.REFUSED, state.steady_ms)
+        state.out.append(Charge(round_.primary_name(round_.view), error.code, error.message))
+        return
+    round_.move(Trigger.CHECKED, state.steady_ms)
+    if state.position(round_.height) != round_.primary(round_.view):
+        _vote(state, round_, Prepare, Tag.PREPARE, proposal)
+
+
+def _try_lock(state: State, proposal: Proposal) -> bool:
+    """With a quorum's acceptance: keep block and certificate, then cast our COMMIT."""
+    round_ = state.round
+    primary = round_.primary(round_.view)
+    accepted = round_.prepares.supporters(round_.view, proposal.hash)
+    prepares = tuple(vote for vote in accepted if vote.voter != primary)[: round_.validators.quorum - 1]
+    if len(prepares) + 1 < round_.validators.quorum:
+        return False
+    signature = proposal.signatures[round_.view]
+    round_.lock = PreparedCertificate(round_.view, proposal.header_raw, signature, prepares)
+    if state.position(round_.height) is not None:
+        state.keep_block(proposal)
+        state.out.append(Persist(encode(LockRecord(round_.lock)), round_.height))
+    round_.move(Trigger.PREPARED, state.steady_ms)
+    _vote(state, round_, Commit, Tag.COMMIT, proposal)
+    return True
+
+
+def _vote(state: State, round_: Round, kind: type[Prepare] | type[Commit], phase: Tag, proposal: Proposal) -> None:
+    view, digest = round_.view, round_.scope.vote_digest(phase, round_.view, proposal.hash)
+
+    def make(voter: int, signature: bytes) -> Own:
+        return kind(round_.height, view, proposal.hash, voter, signature)
+
+    message = state.cast(round_.height, view, digest, make)
+    if isinstance(message, Prepare | Commit):
+        state.send(message)
+        tally = round_.prepares if kind is Prepare else round_.commits
+        tally.add(message.voter, view, proposal.hash, message.signature)
+
+
+def commit(state: State, proposal: Proposal, certificate: CommitCertificate) -> None:
+    """Make a block final that a quorum of COMMITs decided for."""
+    finish(state, proposal, certificate)
+    state.keep_block(proposal)
+    record = CommitRecord(proposal.header.height, proposal.hash, certificate)
+    state.out.append(Persist(encode(record), proposal.header.height))
+
+
+def finish(state: State, proposal: Proposal, certificate: CommitCertificate | None) -> Entry:
+    """Begin the execution of a final block, and open the next height. Without a certificate, the caller holds the
+    block's seal.
+    """
+    round_ = state.round
+    block = Block(proposal.header_raw, proposal.header, proposal.hash, proposal.transactions)
+    tip = state.tip.after(proposal.header_raw, proposal.header, round_.validators)
+    entry = state.entries[round_.height] = Entry(block, tip, certificate)
+    state.out.append(Execute(block))  # before the records: execution leaves no trace that a crash could contradict
+    state.window.add(tip.time_ms, [tx.id for tx in block.transactions])
+    state.pool.remove(block.transactions)
+    state.tip = tip
+    round_.move(Trigger.COMMITTED, state.steady_ms)
+    state.round = Round(tip, state.validators_at(tip.height + 1), state.chain_id)
+    state.round.moved_ms = state.round.opened_ms = state.steady_ms
+    state.round.parent_count = len(block.transactions)
+    return entry
+
+
+def try_propose(state: State) -> bool:
+    """As the primary of view 0, propose when there is something to propose."""
+    round_ = state.round
+    if round_.phase is not Phase.WAITING or round_.view != 0 or not state.has_room or not _due(state):
+        return False
+    if state.position(round_.height) != round_.primary(0):
+        return False
+    proposal = proposals.build(state, 0)
+    if not proposal.header.tx_count and not idle_overdue(state):
+        return False  # what waits is no longer valid
+    message = sign(state, proposal, 0)
+    if message is None:
+        return False
+    state.send(message)
+    take(state, proposal, message)
+    return True
+
+
+def sign(state: State, proposal: Proposal, view: int) -> PrePrepare | None:
+    """Our PRE-PREPARE for a view that we are the primary of, on disk but not sent; None if we proposed something else
+    in it before.
+    """
+    digest = state.round.scope.vote_digest(Tag.PRE_PREPARE, view, proposal.hash)
+    leaves = b"".join(proposal.leaves or ())
+
+    def make(_voter: int, signature: bytes) -> Own:
+        return PrePrepare(view, proposal.header_raw, leaves, signature)
+
+    message = state.cast(state.round.height, view, digest, make)
+    return message if isinstance(message, PrePrepare) else None
+
+
+def idle_overdue(state: State) -> bool:
+    """Whether the chain has been idle for as long as it may."""
+    return state.now_ms >= state.tip.time_ms + state.parameters.idle_interval_ms
+
+
+def _due(state: State) -> bool:
+    """As soon as transactions wait; under load a little later, with more of them, when the block before is executed.
+
+    Fuller blocks cost less per transaction: a changed key of the state tree in a block of 2,000 transactions half as
+    much as in one of 100. So under load blocks grow with the work that they make.
+    """
+    if idle_overdue(state) or state.pool.has_full_block():
+        return True
+    timing, open_ms = state.timing, state.steady_ms - state.round.opened_ms
+    is_busy = state.executed < state.tip.height and open_ms < timing.linger_ms_max
+    lingers = state.round.parent_count >= timing.linger_count and (is_busy or open_ms < timing.linger_ms)
+    return len(state.pool) > 0 and not lingers

@@ -1,0 +1,36 @@
+"""The replay window: which transaction ids the last minutes' blocks hold.
+
+A transaction is refused while its id is in a block younger than the expiry limit; after that its own `valid_until_ms`
+refuses it (records of devices, which may be older, by their counter in state). The window follows from the blocks
+alone, so all validators refuse the same.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+
+class ReplayWindow:
+    """Ids of the blocks that are at most `span_ms` older than the newest."""
+
+    def __init__(self, span_ms: int, time_ms: int, blocks: Iterable[tuple[int, Sequence[bytes]]] = ()) -> None:
+        """Start after a block of `time_ms`, from the (block time, ids) pairs up to it, oldest first."""
+        self._span_ms = span_ms
+        self._blocks: deque[tuple[int, Sequence[bytes]]] = deque()
+        self._ids: set[bytes] = set()
+        for block_ms, ids in blocks:
+            self.add(block_ms, ids)
+        self.add(time_ms, ())
+
+    def __contains__(self, transaction_id: bytes) -> bool:
+        return transaction_id in self._ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def add(self, time_ms: int, ids: Sequence[bytes]) -> None:
+        """Take in a block's ids, and forget the blocks that it makes too old."""
+        if ids:
+            self._blocks.append((time_ms, ids))
+            self._ids.update(ids)
+        while self._blocks and self._blocks[0][0] < time_ms - self._span_ms:
+            self._ids.difference_update(self._blocks.popleft()[1])

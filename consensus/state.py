@@ -1,0 +1,251 @@
+"""The replica's memory, and the few things that every handler does with it: say, cast, ignore, charge."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from consensus.effects import Effect, Log, Outcome, Persist, Send
+from consensus.head import Head, Tip
+from consensus.messages import CommitCertificate, Message, NewView, Own, PrePrepare, Status
+from consensus.records import BlockRecord, LockRecord, VoteRecord
+from consensus.replay import ReplayWindow
+from consensus.round import Proposal, Round
+from ledger.block import Block, SealedHeader
+from ledger.codec import encode
+from ledger.genesis import Parameters
+from ledger.keys import Signer
+from ledger.transaction import Transaction
+from ledger.validators import PASS_OVER_DELAY, ValidatorSet
+
+K = PASS_OVER_DELAY
+"""Most committed blocks that may wait for their seals: bounds memory, the log, and how far agreement may run ahead of
+execution.
+"""
+
+Verifier = Callable[[bytes, bytes, bytes], bool]
+"""(public key, digest, signature) → whether the signature holds."""
+
+
+class Timing(Struct, frozen=True):
+    """Time-outs on the steady clock."""
+
+    view_ms: int = 2_000
+    """Patience with a primary; doubles with every view. Well above a block's way through a loaded machine."""
+    view_ms_max: int = 60_000
+    """Where doubling ends."""
+    bodies_ms: int = 100
+    """How long gossip may be late before bodies are asked for, and a source may take to answer before the next is
+    asked.
+    """
+    status_ms: int = 500
+    """How often a node tells where it stands."""
+    still_ms: int = 500
+    """Who has not moved for so long repeats its votes to peers at the same height, or asks for blocks if they are
+    ahead.
+    """
+    fetch_ms: int = 2_000
+    """How long a peer may take to send blocks before another is asked."""
+    linger_ms: int = 30
+    """Under load, a block is not proposed sooner after the one before: fuller blocks cost less per transaction."""
+    linger_ms_max: int = 300
+    """Under load, a block waits so long for the execution of the one before: far below `view_ms`."""
+    linger_count: int = 64
+    """Load: the last block held as many transactions."""
+
+
+class Pool(Protocol):
+    """Verified transactions that wait for a block."""
+
+    def __len__(self) -> int: ...
+
+    def get(self, leaf: bytes) -> Transaction | None:
+        """The transaction with this leaf."""
+
+    def select(self, time_ms: int, parent_time_ms: int) -> Sequence[Transaction]:
+        """Those that a block of this time may hold, within the block's limits."""
+
+    def remove(self, transactions: Sequence[Transaction]) -> None:
+        """Forget those that a block now holds."""
+
+    def expects(self, leaf: bytes) -> bool:
+        """Whether the transaction with this leaf is here, but not yet verified."""
+
+    def has_full_block(self) -> bool:
+        """Whether as many wait as a block may hold."""
+
+
+class Entry:
+    """A committed block that is not yet in the store."""
+
+    def __init__(self, block: Block, tip: Tip, certificate: CommitCertificate | None) -> None:
+        self.block = block
+        self.tip = tip
+        self.certificate = certificate
+        """None if the block was learnt with its seal."""
+        self.outcome: Outcome | None = None
+        self.result: bytes = b""
+        """Our own result's encoding, once executed."""
+        self.digest: bytes | None = None
+        """Its digest."""
+        self.seal: SealedHeader | None = None
+        """Ours, or a peer's until we have executed the block ourselves."""
+
+
+class Fetch:
+    """The one request for blocks that may be under way."""
+
+    def __init__(self) -> None:
+        self.peer: str | None = None
+        """Whom we asked; None if nobody."""
+        self.asked_ms = 0
+        self.count = 0
+        """Requests so far: each goes to the next peer that is ahead."""
+
+
+class State:
+    """All that a replica remembers. Handlers are functions over it, each in the file of its part of the protocol."""
+
+    def __init__(
+        self,
+        *,
+        chain_id: bytes,
+        parameters: Parameters,
+        me: str | None,
+        signer: Signer | None,
+        verify: Verifier,
+        timing: Timing,
+        head: Head,
+        window: ReplayWindow,
+        pool: Pool,
+    ) -> None:
+        self.chain_id = chain_id
+        self.parameters = parameters
+        self.me = me
+        self.signer = signer
+        """None: an observer, or a restored node that must not vote."""
+        self.verify = verify
+        self.timing = timing
+        self.pool = pool
+
+        self.head = head
+        """Of the last sealed block."""
+        self.stored = head.tip.height
+        self.tip = head.tip
+        """Of the last committed block."""
+        self.executed = head.tip.height
+        self.history = head.history
+        """Mountain range up to the last executed block."""
+        self.entries: dict[int, Entry] = {}
+        """stored + 1 … committed."""
+        self.window = window
+        self.round = Round(self.tip, head.validators, chain_id)
+        self.checkpoints: dict[int, dict[int, tuple[bytes, bytes]]] = {}
+        """Height → voter → (result digest, signature), above the last sealed."""
+        self.own: dict[tuple[int, int, type[Message]], tuple[bytes, Own]] = {}
+        """(height, view, phase) → digest and message of every vote cast above the stored height: none is ever cast
+        twice (I5).
+        """
+        self.found_locks: dict[int, LockRecord] = {}
+        """Height → the lock that the log held at start."""
+        self.found_blocks: dict[bytes, tuple[int, BlockRecord]] = {}
+        """Header hash → height and block that the log held at start; dropped as the heights close."""
+        self.later: dict[tuple[int, str, type[Message]], Message] = {}
+        """Messages that come too early (trap 18): the newest per height, peer and kind, so K x peers x 5 at most."""
+
+        self.now_ms = 0
+        self.steady_ms = 0
+        self.peers: dict[str, Status | None] = {}
+        """Connected peers and where they last said that they stand."""
+        self.sealed_ms = 0
+        """Steady time of the last seal."""
+        self.disk_full = False
+        """No votes while there is no room for them."""
+        self.fetch = Fetch()
+        self.out: list[Effect] = []
+
+    # ── reading ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def sealed(self) -> int:
+        """Height of the last sealed block."""
+        return self.head.tip.height
+
+    @property
+    def has_room(self) -> bool:
+        """Whether the open height is within K of the last sealed: beyond it no proposal is made or accepted."""
+        return self.round.height <= self.sealed + K
+
+    def validators_at(self, height: int) -> ValidatorSet:
+        """Who votes on the block of `height`, from the last stored up to K above the last sealed."""
+        return self.head.validators
+
+    def position(self, height: int) -> int | None:
+        """Our position in that set; None if we do not vote."""
+        if self.me is None or self.signer is None or self.disk_full:
+            return None
+        validators = self.validators_at(height)
+        index = validators.index_of(self.me)
+        if index is None or validators.validators[index].vote_key != self.signer.public_key:
+            return None
+        return index
+
+    # ── saying ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def send(self, message: Message, *peers: str) -> None:
+        """Send to some peers, or to all."""
+        self.out.append(Send(peers, message))
+
+    def log(self, level: Literal["debug", "info", "warning"], event: str, **fields: int | str) -> None:
+        """Write a line to the log."""
+        self.out.append(Log(level, event, fields))
+
+    def ignore(self, reason: str, peer: str, message: Message) -> None:
+        """Drop a message that an honest peer may well send, and say why."""
+        self.log("debug", "ignored", reason=reason, peer=peer, message=type(message).__name__, height=self.round.height)
+
+    def signed_by(self, height: int, voter: int, digest: bytes, signature: bytes) -> bool:
+        """Whether a member of the height's set signed the digest. Positions outside of it sign nothing (trap 2)."""
+        members = self.validators_at(height).validators
+        return voter < len(members) and self.verify(members[voter].vote_key, digest, signature)
+
+    def cast(self, height: int, view: int, digest: bytes, make: Callable[[int, bytes], Own]) -> Own | None:
+        """Sign `digest`, make a message of (our position, signature) and put it on disk; the caller sends what it gets.
+
+        Returns the message, the old one if this very vote was cast before; None if we do not vote, or cast another in
+        its place.
+        """
+        voter = self.position(height)
+        if voter is None or self.signer is None:
+            return None
+        draft = make(voter, b"")
+        cast = self.own.get((height, view, type(draft)))
+        if cast is not None:
+            return cast[1] if cast[0] == digest else None
+        message = replace(draft, signature=self.signer.sign(digest))
+        self.own[height, view, type(message)] = digest, message
+        self.out.append(Persist(encode(VoteRecord(height, view, digest, _without_leaves(message))), height))
+        return message
+
+    def keep_block(self, proposal: Proposal) -> None:
+        """Have a block's transactions in the log, once."""
+        if not proposal.durable:
+            proposal.durable = True
+            raws = tuple(transaction.raw for transaction in proposal.transactions)
+            self.out.append(Persist(encode(BlockRecord(proposal.header_raw, raws)), proposal.header.height))
+
+    def keep_for_later(self, height: int, peer: str, message: Message) -> None:
+        """Buffer a message of one of the next heights, up to K ahead."""
+        if height <= self.round.height + K:
+            self.later[height, peer, type(message)] = message
+        else:
+            self.ignore("too far ahead", peer, message)
+
+
+def _without_leaves(message: Own) -> Own:
+    if isinstance(message, PrePrepare):
+        return replace(message, leaves=b"")
+    if isinstance(message, NewView):
+        return replace(message, proposal=replace(message.proposal, leaves=b""))
+    return message

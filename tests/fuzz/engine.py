@@ -1,0 +1,189 @@
+"""A small fuzzer: mutates valid samples, by byte and by structure, and watches what a parser makes of the result.
+
+A parser of outside bytes returns, or refuses with one of the declared error classes, and takes memory in proportion to
+its input; anything else is a finding, told with the seed and the input in hexadecimal. Seeded, with a fixed number of
+inputs, so a red run is the commit's fault. `PILECHAIN_FUZZ_SECONDS=600` runs every target for that long instead, and
+`PILECHAIN_FUZZ_SEED` begins elsewhere.
+"""
+
+import os
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from random import Random
+from typing import Any
+
+import msgspec
+
+from ledger.errors import ClientError, PeerError
+
+REFUSALS = (PeerError, ClientError)
+"""What a parser of outside bytes may raise: the input's fault, with a code."""
+ITERATIONS = 3_000
+"""Per target: seconds, not minutes, in CI."""
+MEMORY_PER_BYTE = 200
+"""Peak bytes of Python memory per byte of input: a one-byte element of an array costs a pointer, an object and the
+decoder's own lists; a length field that reserved what it announces would cost millions.
+"""
+MEMORY_FIXED = 256 * 1024
+"""What may be used beside it: error texts, caches."""
+NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
+"""Where lengths, counts and integer types end."""
+MESSAGEPACK = (
+    b"\xc0",
+    b"\xc1",
+    b"\xc4\xff",
+    b"\xc6\xff\xff\xff\xff",
+    b"\xcf" + bytes(8),
+    b"\xd9\x00",
+    b"\xdb\xff\xff\xff\xff",
+    b"\xdc\xff\xff",
+    b"\xdd\x00\x98\x96\x80",
+    b"\xdd\xff\xff\xff\xff",
+    b"\xdf\xff\xff\xff\xff",
+    b"\x81" * 2_000,
+    b"\x91" * 2_000,
+)
+"""Bytes that mean something to a MessagePack decoder: nothing at all, lengths of up to 4 GiB, deep nesting."""
+
+
+def inputs(
+    samples: Sequence[bytes], tokens: Sequence[bytes] = MESSAGEPACK, iterations: int = ITERATIONS
+) -> Iterator[bytes]:
+    """Mutations of the samples; every tenth is pure noise. `tokens` are slipped in here and there."""
+    random = _random()
+    seconds = float(os.environ.get("PILECHAIN_FUZZ_SECONDS", "0"))
+    end, count = time.monotonic() + seconds, 0
+    while time.monotonic() < end if seconds else count < iterations:
+        count += 1
+        yield random.randbytes(random.randrange(200)) if count % 10 == 0 else mutate(random, samples, tokens)
+
+
+@contextmanager
+def told(data: bytes) -> Iterator[None]:
+    """Add the seed and the input to whatever error comes out of the block."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"PILECHAIN_FUZZ_SEED={_seed()}, input {data.hex() or 'of no bytes'}")
+        raise
+
+
+def fuzz(
+    target: Callable[[bytes], object],
+    samples: Sequence[bytes],
+    *,
+    tokens: Sequence[bytes] = MESSAGEPACK,
+    refusals: tuple[type[Exception], ...] = REFUSALS,
+    iterations: int = ITERATIONS,
+) -> None:
+    """Feed a parser. A sample itself must pass, or the mutations would all fail at the first byte."""
+    for sample in samples:
+        target(sample)
+    tracemalloc.start(1)
+    try:
+        for data in inputs(samples, tokens, iterations):
+            with told(data):
+                tracemalloc.reset_peak()
+                before, _ = tracemalloc.get_traced_memory()
+                with suppress(*refusals):
+                    target(data)
+                _, peak = tracemalloc.get_traced_memory()
+                assert peak - before <= MEMORY_FIXED + MEMORY_PER_BYTE * len(data), f"{peak - before} bytes of memory"
+    finally:
+        tracemalloc.stop()
+
+
+def mutate(random: Random, samples: Sequence[bytes], tokens: Sequence[bytes]) -> bytes:
+    """Change a sample: half of the time its structure, where it is MessagePack, else one to three times its bytes."""
+    data = random.choice(samples)
+    if random.random() < 0.5:
+        try:
+            return msgspec.msgpack.encode(_change_value(random, msgspec.msgpack.decode(data)))
+        except (msgspec.DecodeError, OverflowError, UnicodeError):
+            pass  # a sample of another format
+    for _ in range(random.randint(1, 3)):
+        data = random.choice(_CHANGES)(random, data, samples, tokens)
+    return data
+
+
+def _seed() -> int:
+    return int(os.environ.get("PILECHAIN_FUZZ_SEED", "1"))
+
+
+def _random() -> Random:
+    return Random(_seed())
+
+
+# ── bytes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _span(random: Random, data: bytes) -> tuple[int, int]:
+    first = random.randrange(len(data) + 1)
+    return first, min(len(data), first + random.choice((1, 2, 4, 8, 32, len(data))))
+
+
+def _flip(random: Random, data: bytes, *_: object) -> bytes:
+    changed = bytearray(data or b"\0")
+    changed[random.randrange(len(changed))] ^= 1 << random.randrange(8)
+    return bytes(changed)
+
+
+def _cut(random: Random, data: bytes, *_: object) -> bytes:
+    first, end = _span(random, data)
+    return data[:first] + data[end:]
+
+
+def _double(random: Random, data: bytes, *_: object) -> bytes:
+    first, end = _span(random, data)
+    return data[:end] + data[first:]
+
+
+def _number(random: Random, data: bytes, *_: object) -> bytes:
+    """Overwrite what may be a length with a number at some limit."""
+    first, width = random.randrange(len(data) + 1), random.choice((1, 2, 4, 8))
+    number = (random.choice(NUMBERS) & (256**width - 1)).to_bytes(width, "big")
+    return data[:first] + number + data[first + width :]
+
+
+def _splice(random: Random, data: bytes, samples: Sequence[bytes], _: object) -> bytes:
+    other = random.choice(samples)
+    return data[: random.randrange(len(data) + 1)] + other[random.randrange(len(other) + 1) :]
+
+
+def _slip_in(random: Random, data: bytes, _: object, tokens: Sequence[bytes]) -> bytes:
+    first, end = _span(random, data)
+    return data[:first] + random.choice(tokens) + data[random.choice((first, end)) :]
+
+
+_CHANGES: tuple[Callable[..., bytes], ...] = (_flip, _flip, _cut, _double, _number, _splice, _slip_in)
+
+
+# ── structure ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _change_value(random: Random, value: Any) -> Any:
+    """The same with one thing somewhere inside changed; bytes that hold MessagePack themselves are entered too."""
+    if isinstance(value, list) and value and random.random() < 0.9:
+        at = random.randrange(len(value))
+        return [*value[:at], _change_value(random, value[at]), *value[at + 1 :]]
+    if isinstance(value, list):
+        return random.choice((value + value, value[::-1], value[:-1], [*value, None], [], None))
+    if isinstance(value, bytes) and random.random() < 0.8:
+        try:
+            inner = msgspec.msgpack.decode(value)
+        except (msgspec.DecodeError, UnicodeError):
+            inner = None
+        if isinstance(inner, list):
+            return msgspec.msgpack.encode(_change_value(random, inner))
+    if isinstance(value, bytes):
+        return random.choice((_flip(random, value), value[:-1], value + b"\0", bytes(len(value)), b"", value[::-1]))
+    if isinstance(value, bool) or value is None:
+        return random.choice((not value, 0, b"", []))
+    if isinstance(value, int):
+        near = min(max(value + random.choice((-1, 1)), -(2**63)), 2**64 - 1)
+        return random.choice((near, near, -1, -(2**63), str(value), None, *NUMBERS))
+    if isinstance(value, str):
+        return random.choice((value + "\0", value[:-1], value * 100, "", "\ud7ff", value.encode(), None))
+    return random.choice((None, 0, [], ""))

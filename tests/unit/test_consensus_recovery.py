@@ -1,0 +1,127 @@
+"""After a crash a replica stands by every word that it gave."""
+
+from consensus.messages import Bodies, Checkpoint, Commit, FetchBodies, NewView, Prepare, PrePrepare, ViewChange
+from node.effects import DiskFull, Execute, Halt
+from tests.unit.consensus_kit import (
+    Bench,
+    checkpoint,
+    commit,
+    make_header,
+    make_transaction,
+    new_view,
+    pre_prepare,
+    prepare,
+    view_change,
+)
+
+TX = make_transaction(1)
+HEADER = make_header(TX)
+OTHER = make_header(make_transaction(2))
+
+
+def test_I5_a_restarted_backup_prepares_nothing_else():
+    bench = Bench()
+    bench.admit(TX)
+    bench.hear("Bohui", pre_prepare(HEADER, TX))
+    again = Bench(records=bench.records)
+    again.admit(TX, make_transaction(2))
+    again.hear("Bohui", pre_prepare(OTHER, make_transaction(2)))
+    assert [message.header_hash for message in again.said(Prepare)] == [
+        message.header_hash for message in bench.said(Prepare)
+    ] * len(again.said(Prepare))
+
+
+def test_I5_a_restarted_primary_stands_by_its_proposal():
+    bench = Bench("Bohui")
+    bench.admit(TX)
+    (proposal,) = bench.said(PrePrepare)
+    again = Bench("Bohui", bench.records)
+    again.admit(make_transaction(2))
+    assert {message.header for message in again.said(PrePrepare)} == {proposal.header}
+
+
+def test_I5_a_restarted_primary_of_a_later_view_stands_by_its_new_view():
+    bench = Bench("Chengdian")
+    bench.admit(TX)
+    for name in ("Anneng", "Bohui"):
+        bench.hear(name, view_change(name, 1))
+    (sent,) = bench.said(NewView)
+    again = Bench("Chengdian", bench.records)
+    again.admit(make_transaction(2))
+    assert {message.proposal.header for message in again.said(NewView)} == {sent.proposal.header}
+    assert again.engine.status().view == 1
+
+
+def test_F03_a_restarted_member_goes_on_from_its_commit():
+    bench = Bench()
+    bench.admit(TX)
+    bench.hear("Bohui", pre_prepare(HEADER, TX))
+    bench.hear("Chengdian", prepare("Chengdian", HEADER))
+    again = Bench(records=bench.records)
+    assert again.engine.status().phase == "committing"
+    assert again.said(Commit)
+    for name in ("Bohui", "Chengdian"):
+        again.hear(name, commit(name, HEADER))
+    assert again.state.tip.height == 1
+    assert next(effect for effect in again.effects if isinstance(effect, Execute)).block.transactions[0].raw == TX.raw
+
+
+def committed() -> Bench:
+    """Height 1 committed and executed, not sealed."""
+    bench = Bench()
+    bench.admit(TX)
+    bench.hear("Bohui", pre_prepare(HEADER, TX))
+    bench.hear("Chengdian", prepare("Chengdian", HEADER))
+    for name in ("Bohui", "Chengdian"):
+        bench.hear(name, commit(name, HEADER))
+    bench.execute()
+    return bench
+
+
+def test_F03_a_committed_block_is_executed_again_and_sealed():
+    bench = committed()
+    again = Bench(records=bench.records)
+    assert again.state.tip.height == 1
+    again.execute()
+    digest = again.said(Checkpoint)[-1].result_digest
+    assert digest == bench.said(Checkpoint)[-1].result_digest
+    for name in ("Bohui", "Chengdian"):
+        again.hear(name, checkpoint(name, digest))
+    assert again.state.sealed == 1
+
+
+def test_F03_another_result_than_before_the_restart_stops_us():
+    again = Bench(records=committed().records)
+    again.execute(root=bytes([1]) * 32)
+    assert [effect.error.code for effect in again.effects if isinstance(effect, Halt)] == ["result-contradicted"]
+
+
+def test_F03_a_restarted_member_of_a_later_view_waits_for_its_new_view():
+    fresh = make_header(TX, view=1)
+    message = new_view([view_change(n, 1) for n in ("Bohui", "Chengdian", "Dianneng")], pre_prepare(fresh, TX, view=1))
+    bench = Bench()
+    bench.admit(TX)
+    bench.hear("Chengdian", message)
+    again = Bench(records=bench.records)
+    assert (again.engine.status().view, again.engine.status().phase) == (1, "waiting")
+    again.admit(TX)
+    again.hear("Chengdian", message)
+    assert again.engine.status().phase == "preparing"
+
+
+def test_F13_a_full_disk_stops_votes_and_nothing_else():
+    bench = Bench()
+    bench.admit(TX)
+    bench.perform(DiskFull(True))
+    bench.hear("Bohui", pre_prepare(HEADER, TX))
+    for _ in range(5):
+        bench.tick(2_000)
+    assert bench.said(Prepare) == []
+    assert bench.said(ViewChange) == []
+    assert not bench.engine.status().voting
+    bench.hear("Bohui", FetchBodies(bytes(32), TX.leaf))
+    assert bench.said(Bodies)[0].raws == (TX.raw,), "it answers reads"
+
+    bench.perform(DiskFull(False))
+    bench.hear("Bohui", pre_prepare(HEADER, TX))
+    assert len(bench.said(Prepare)) == 1
