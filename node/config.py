@@ -176,7 +176,7 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # tomllib lets those of endless numbers and nesting through
         raise ClientError("config-unreadable", f"{path}: {error}") from error
 
 
@@ -192,15 +192,27 @@ def _known(source: str, dotted: str) -> tuple[str, str]:
 
 def _typed(source: str, dotted: str, value: object, kind: Any) -> object:
     from_text = isinstance(value, str)
+    if isinstance(value, str) and not _is_unicode(
+        value
+    ):  # Python smuggles other bytes of the environment as surrogates
+        raise ClientError("config-invalid", f"{source}: {dotted} = {value!r}: expected text in UTF-8")
     if isinstance(value, str) and kind in (dict[str, Address],):
         try:
             value = msgspec.json.decode(value)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, RecursionError) as error:
             raise ClientError("config-invalid", f"{source}: {dotted} = {value!r}: expected a JSON object") from error
     try:
         return msgspec.convert(value, kind, strict=not from_text)
     except msgspec.ValidationError as error:
         raise ClientError("config-invalid", f"{source}: {dotted} = {value!r}: {_expected(error, kind)}") from error
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _expected(error: msgspec.ValidationError, kind: Any) -> str:

@@ -100,7 +100,7 @@ def read_genesis(path: Path) -> Genesis:
     try:
         parts = msgspec.json.decode(text, type=dict[str, object])
         genesis = decode(Genesis, base64.b64decode(str(parts["document"]), validate=True))
-    except (msgspec.DecodeError, KeyError, ValueError, PeerError) as error:
+    except (msgspec.DecodeError, RecursionError, KeyError, ValueError, PeerError) as error:
         raise ClientError("genesis-invalid", f"{path}: {error}") from error
     if genesis.hash().hex() != parts.get("hash"):
         raise ClientError(

@@ -1,0 +1,335 @@
+"""The light client: what a device believes of the chain, and why.
+
+Pure. It is given sealed headers and proofs by gateways that it does not trust, and answers true, false, or "need more"
+and what. It keeps the validator set, its newest sealed head, the heights it still needs proofs for, and its neighbours'
+addresses; nothing else, and all of that survives a power cut as `LightState`. It skips from a head to any later one
+under the same set; it follows a change of the set by the sealed block of the hand-over; it reaches blocks of earlier
+sets through the mountain range over the chain's history.
+
+Keys of companies that left may one day sign a false fork (the long-range attack on any chain whose signers change). So
+the newest head never goes back, and a device that was away for too long also wants a head signed by its owner.
+"""
+
+from collections import OrderedDict
+from enum import Enum
+from typing import Annotated
+
+from msgspec import Meta, Struct, structs
+
+from devices.wire import OldBlock, ReceiptProof
+from ledger.block import (
+    Header,
+    Receipt,
+    Result,
+    SealedHeader,
+    check_sealed,
+    header_hash,
+    history_leaf,
+    result_digest,
+    verify_receipt,
+    verify_transaction,
+)
+from ledger.codec import Wire, decode, encode
+from ledger.errors import PeerError
+from ledger.genesis import GenesisSummary
+from ledger.keys import verify
+from ledger.mmr import verify_mmr
+from ledger.state_proof import StateProof, verify_state
+from ledger.transaction import decode_transaction
+from ledger.units import U32, U63, Hash, Name
+from ledger.validators import ValidatorSet
+
+AWAY_MS_MAX = 90 * 24 * 60 * 60 * 1000
+"""Sealed time between two heads beyond which members may have left with their margin paid back, and nothing holds
+them to the truth.
+"""
+SET_CHANGES_MAX = 32
+"""Hand-overs followed without the owner's word: 64 KiB of a 4G link at 2 KiB each."""
+WANTED_MAX = 16
+"""Heights that a proof is awaited for: a pile has one session, with three transactions."""
+NEIGHBOURS_MAX = 8
+STATE_BYTES_MAX = 256 * 1024
+"""Of the encoded state, with 100 members: what a small controller can spare."""
+SEALS_KEPT = 16
+"""Seals whose verification is remembered: the head, and the blocks of the session under way."""
+
+
+class Answer(Enum):
+    """What the light client says to a claim."""
+
+    TRUE = "true"
+    FALSE = "false"
+    MORE = "need more"
+
+
+class Verdict(Struct, frozen=True):
+    """An answer with its reason."""
+
+    answer: Answer
+    code: str = ""
+    """Why not: a stable code. With MORE, what is needed: `genesis`, `set-change`, `history` or `owner-head`."""
+    height: int = 0
+    """With MORE: after which height, or for which."""
+
+    @property
+    def true(self) -> bool:
+        """Whether the claim is proven."""
+        return self.answer is Answer.TRUE
+
+
+PROVEN = Verdict(Answer.TRUE)
+
+
+class LightState(Wire):
+    """All that a light client remembers."""
+
+    chain_id: Hash
+    owner_key: Annotated[bytes, Meta(max_length=65)]
+    """Key whose signature lifts the long-range rule; empty where the device is provisioned anew instead."""
+    validators: ValidatorSet | None = None
+    """The set that seals blocks after `set_since`; None on a cold start from the chain's id alone."""
+    set_since: U63 = 0
+    """Height of the last hand-over followed; 0 for the genesis set."""
+    time_ms: U63 = 0
+    """Sealed time of the head: the device's clock never reads less."""
+    height: U63 = 0
+    head: SealedHeader | None = None
+    set_changes: U32 = 0
+    """Hand-overs followed since the owner's last word."""
+    owner_spoke: bool = False
+    """Whether the owner has signed any head yet: on a cold start it must, if its key is known."""
+    wanted: Annotated[tuple[U63, ...], Meta(max_length=WANTED_MAX)] = ()
+    """Heights of blocks under earlier sets whose proof is awaited, newest last."""
+    neighbours: Annotated[tuple[Name, ...], Meta(max_length=NEIGHBOURS_MAX)] = ()
+    """Addresses (host:port) of brokers to try, the best first."""
+
+
+class SealCache:
+    """Remembers seals that verified, by content: a head is verified once, however often it is spoken of.
+
+    Keyed by every byte of the sealed header and by the set, so it can be shared between the devices of one process.
+    """
+
+    def __init__(self, entries_max: int = SEALS_KEPT) -> None:
+        """Keep at most `entries_max` seals, the latest used."""
+        self._entries_max = entries_max
+        self._seen: OrderedDict[tuple[SealedHeader, bytes], tuple[Header, Result]] = OrderedDict()
+
+    def check(
+        self, sealed: SealedHeader, validators: ValidatorSet, set_hash: bytes, chain_id: bytes
+    ) -> tuple[Header, Result]:
+        """Header and result of a seal that holds. Raises PeerError as `ledger.block.check_sealed` does."""
+        key = (sealed, set_hash)
+        found = self._seen.get(key)
+        if found is None or found[0].chain_id != chain_id:
+            found = check_sealed(sealed, validators, chain_id)
+            self._seen[key] = found
+            if len(self._seen) > self._entries_max:
+                self._seen.popitem(last=False)
+        self._seen.move_to_end(key)
+        return found
+
+
+class _More(Exception):  # noqa: N818  # no error: a question
+    """Unwinds a check that cannot be decided yet."""
+
+    def __init__(self, code: str, height: int) -> None:
+        super().__init__(code)
+        self.verdict = Verdict(Answer.MORE, code, height)
+
+
+class LightClient:
+    """Judges claims about the chain against one `LightState`, and moves that state forwards only."""
+
+    def __init__(self, state: LightState, cache: SealCache | None = None) -> None:
+        """Begin with a state as provisioned, or as saved before a power cut."""
+        self.state = state
+        self._cache = cache or SealCache()
+        self._set_hash = state.validators.hash() if state.validators else b""
+
+    # Each public method turns what went wrong inside into a verdict; the checks themselves are below.
+
+    def learn_genesis(self, summary: GenesisSummary) -> Verdict:
+        """Take the first validator set from the facts behind the chain's id. Does nothing once a set is known."""
+        if summary.hash() != self.state.chain_id:
+            return Verdict(Answer.FALSE, "genesis-other")
+        if self.state.validators is None:
+            self._set_hash = summary.validators.hash()
+            self.state = structs.replace(self.state, validators=summary.validators, time_ms=summary.time_ms)
+        return PROVEN
+
+    def see_head(self, sealed: SealedHeader, owner_signature: bytes = b"") -> Verdict:
+        """Move to a newer sealed head. An older one, or the one held, is FALSE `head-old` and changes nothing."""
+        try:
+            self._advance(sealed, owner_signature)
+        except PeerError as error:
+            return Verdict(Answer.FALSE, error.code)
+        except _More as more:
+            return more.verdict
+        return PROVEN
+
+    def follow(self, sealed: SealedHeader, next_set: ValidatorSet) -> Verdict:
+        """Follow a hand-over: `sealed` is the last block of the set in force, `next_set` the set that its result
+        names.
+        """
+        try:
+            self._hand_over(sealed, next_set)
+        except PeerError as error:
+            return Verdict(Answer.FALSE, error.code)
+        except _More as more:
+            return more.verdict
+        return PROVEN
+
+    def check_receipt(self, transaction: bytes, proof: ReceiptProof) -> Verdict:
+        """Whether a transaction (full bytes) is sealed with the receipt `proof.receipt`."""
+        try:
+            header, result = self._block_of(proof)
+            decoded = decode_transaction(transaction)
+            if not verify_transaction(header, decoded.leaf, proof.transaction):
+                raise PeerError("proof-transaction", f"the transaction is not in block {header.height}")
+            first = sum(row.count for row in header.branches if row.branch < proof.transaction.branch)
+            if proof.receipt_path.index != first + proof.transaction.path.index or not verify_receipt(
+                result, proof.receipt, proof.receipt_path
+            ):
+                raise PeerError("proof-receipt", f"the receipt is not the transaction's in block {header.height}")
+            if decode(Receipt, proof.receipt).call_id != decoded.id:
+                raise PeerError("proof-receipt", "the receipt is of another transaction")
+        except PeerError as error:
+            return Verdict(Answer.FALSE, error.code)
+        except _More as more:
+            return more.verdict
+        self._settle(header.height)
+        # The seal was checked anyway: if it is newer than the head, it is the head.
+        self.see_head(proof.sealed)
+        return PROVEN
+
+    def check_state(self, sealed: SealedHeader, key: bytes, value: bytes | None, proof: StateProof) -> Verdict:
+        """Whether the state holds `value` (None: nothing) under `key`, at a head no older than the one held.
+
+        An older state would be true of the past only: FALSE `head-old`.
+        """
+        try:
+            header, result = self._evidence(sealed)
+            if header.height < self.state.height:
+                raise PeerError("head-old", f"state of height {header.height}, the head is at {self.state.height}")
+            if header.height > self.state.height:
+                self._advance(sealed, b"")
+            if not verify_state(result.state_root, key, value, proof):
+                raise PeerError("proof-state", f"the state at {header.height} does not say so")
+        except PeerError as error:
+            return Verdict(Answer.FALSE, error.code)
+        except _More as more:
+            return more.verdict
+        return PROVEN
+
+    # ── checks: raise PeerError (false) or _More ──────────────────────────────────────────────────────────────────────
+
+    def _sealed(self, sealed: SealedHeader) -> tuple[Header, Result]:
+        """Header and result of a block sealed by the set in force."""
+        state = self.state
+        if state.validators is None:
+            raise _More("genesis", 0)
+        header = decode(Header, sealed.header)
+        if header.height <= state.set_since:
+            # Only the range over the chain's history speaks for the blocks of earlier sets: their keys may have been
+            # sold.
+            self._want(header.height)
+            raise _More("history", header.height)
+        if header.set_hash != self._set_hash and header.height > state.height and header.chain_id == state.chain_id:
+            raise _More("set-change", state.height)
+        header, result = self._cache.check(sealed, state.validators, self._set_hash, state.chain_id)
+        if header.height == state.height and state.head is not None and sealed.result != state.head.result:
+            raise PeerError("head-fork", f"two results are sealed at height {header.height}: more than f members lie")
+        return header, result
+
+    def _evidence(self, sealed: SealedHeader) -> tuple[Header, Result]:
+        """The same where the long-range rule does not ask for the owner's word first."""
+        header, result = self._sealed(sealed)
+        if self._owner_must_speak(header.time_ms):
+            raise _More("owner-head", self.state.height)
+        return header, result
+
+    def _advance(self, sealed: SealedHeader, owner_signature: bytes) -> None:
+        header, _ = self._sealed(sealed)
+        state = self.state
+        if header.height <= state.height:
+            # An old head replayed must never become the newest again.
+            raise PeerError("head-old", f"height {header.height}, the head is at {state.height}")
+        if header.time_ms <= state.time_ms:
+            raise PeerError("head-time", f"height {header.height} is sealed at an earlier time than the head")
+        by_owner = bool(state.owner_key) and verify(state.owner_key, result_digest(sealed.result), owner_signature)
+        if not by_owner and self._owner_must_speak(header.time_ms):
+            raise _More("owner-head", state.height)
+        self.state = structs.replace(
+            state,
+            head=sealed,
+            height=header.height,
+            time_ms=header.time_ms,
+            set_changes=0 if by_owner else state.set_changes,
+            owner_spoke=by_owner or state.owner_spoke,
+        )
+
+    def _owner_must_speak(self, time_ms: int) -> bool:
+        state = self.state
+        cold = bool(state.owner_key) and not state.owner_spoke
+        return cold or time_ms - state.time_ms > AWAY_MS_MAX or state.set_changes > SET_CHANGES_MAX
+
+    def _hand_over(self, sealed: SealedHeader, next_set: ValidatorSet) -> None:
+        header, result = self._sealed(sealed)
+        next_hash = next_set.hash()
+        if header.height < self.state.height:
+            raise PeerError("head-old", f"hand-over at {header.height}, the head is at {self.state.height}")
+        if result.next_set_hash == self._set_hash or result.next_set_hash != next_hash:
+            raise PeerError("set-other", f"height {header.height} does not hand over to that set")
+        # The chain goes on: time and long-range rule are judged at the head that follows, signed by the new set.
+        self._set_hash = next_hash
+        self.state = structs.replace(
+            self.state,
+            validators=next_set,
+            set_since=header.height,
+            height=header.height,
+            head=sealed,
+            set_changes=self.state.set_changes + 1,
+        )
+
+    def _block_of(self, proof: ReceiptProof) -> tuple[Header, Result]:
+        """Header and result of the block that a proof speaks of, sealed itself or in the history of one that is."""
+        header, result = self._evidence(proof.sealed)
+        if proof.old is None:
+            return header, result
+        return self._from_history(header, result, proof.old)
+
+    def _from_history(self, newer: Header, newer_result: Result, old: OldBlock) -> tuple[Header, Result]:
+        header, result = decode(Header, old.header), decode(Result, old.result)
+        digest = header_hash(old.header)
+        leaf = history_leaf(digest, result_digest(old.result))
+        count = newer.height - 1
+        if (
+            result.header_hash != digest
+            or header.height != result.height
+            or not 1 <= header.height <= count
+            or not verify_mmr(newer_result.history_root, count, header.height - 1, leaf, old.proof)
+        ):
+            raise PeerError("proof-history", f"block {header.height} is not in the history of block {newer.height}")
+        return header, result
+
+    def _want(self, height: int) -> None:
+        if height not in self.state.wanted:
+            wanted = (*self.state.wanted, height)[-WANTED_MAX:]
+            self.state = structs.replace(self.state, wanted=wanted)
+
+    def _settle(self, height: int) -> None:
+        if height in self.state.wanted:
+            self.state = structs.replace(
+                self.state, wanted=tuple(other for other in self.state.wanted if other != height)
+            )
+
+
+def encode_state(state: LightState) -> bytes:
+    """Bytes of the state for flash. Raises PeerError `state-too-large` past 256 KiB (keys are bounded, so no member
+    list reaches it).
+    """
+    data = encode(state)
+    if len(data) > STATE_BYTES_MAX:
+        raise PeerError("state-too-large", f"{len(data)} bytes, at most {STATE_BYTES_MAX}")
+    return data

@@ -1,0 +1,91 @@
+"""Calls as people type them: `--name value`, keys and hashes in hexadecimal, enums by name, structs and lists as JSON.
+The inverse of `ledger.readable`, for the types that arguments of contracts are made of.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import inspect
+
+from contracts import abi
+from ledger.codec import Wire
+from ledger.errors import ClientError, PeerError
+
+
+def describe_methods() -> list[dict[str, str]]:
+    """Every method that transactions can call."""
+    return [
+        {
+            "call": f"{method.contract} {method.method}",
+            "arguments": " ".join(map(_option, method.args.__struct_fields__)),
+            "roles": " ".join(role.name.lower() for role in method.roles),
+            "what": method.summary,
+        }
+        for method in abi.describe()
+    ]
+
+
+def parse_call(contract: str, method: str, arguments: Sequence[str]) -> abi.EncodedCall:
+    """A call from `--name value` or `--name=value` texts. Raises ClientError `contract-unknown`, `method-unknown`,
+    `args-malformed`.
+    """
+    found = {(each.contract, each.method): each for each in abi.describe()}.get((contract, method))
+    if found is None:
+        return abi.encode_call(contract, method)  # raises, and names those that there are
+    call = f"{contract} {method}"
+    kinds = {field.name: field for field in msgspec.structs.fields(found.args)}
+    texts = _pairs(arguments, call, kinds)
+    missing = [_option(name) for name, field in kinds.items() if field.required and name not in texts]
+    if missing:
+        raise ClientError("args-malformed", f"{call} needs {', '.join(missing)}")
+    values = {name: _from_text(name, text, inspect.type_info(kinds[name].type)) for name, text in texts.items()}
+    encoded = abi.encode_args(contract, method, found.args(**values))
+    try:
+        abi.decode_args(encoded.contract, method, encoded.args)
+    except PeerError as error:  # a length or range that its type does not allow
+        raise ClientError("args-malformed", f"{call}: {error.message}") from error
+    return encoded
+
+
+def _pairs(arguments: Sequence[str], call: str, kinds: Mapping[str, Any]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    left = iter(arguments)
+    for argument in left:
+        option, equals, text = argument.partition("=")
+        name = option.removeprefix("--").replace("-", "_")
+        if not option.startswith("--") or name not in kinds:
+            raise ClientError(
+                "args-malformed", f"{call} has no argument {option}; it takes {' '.join(map(_option, kinds))}"
+            )
+        value = text if equals else next(left, None)
+        if value is None:
+            raise ClientError("args-malformed", f"{option} has no value")
+        texts[name] = value
+    return texts
+
+
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
+def _from_text(name: str, text: str, kind: inspect.Type) -> Any:
+    simple = isinstance(kind, inspect.StrType | inspect.BytesType | inspect.EnumType)
+    try:
+        return _value(text if simple else msgspec.json.decode(text), kind)
+    except (ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
+        raise ClientError("args-malformed", f"{_option(name)} {text!r}: {error}") from error
+
+
+def _value(shown: Any, kind: inspect.Type) -> Any:
+    match kind:
+        case inspect.StructType(cls=cls, fields=fields) if issubclass(cls, Wire):
+            return cls(**{field.name: _value(shown[field.name], field.type) for field in fields})
+        case inspect.VarTupleType(item_type=item):
+            return tuple(_value(each, item) for each in shown)
+        case inspect.BytesType():
+            return bytes.fromhex(shown)
+        case inspect.EnumType(cls=cls):
+            return cls[shown.upper()]
+        case _:
+            return shown

@@ -1,0 +1,122 @@
+"""The contracts' records as the API and the read model show them: the one place where the edge looks into a state or
+an event.
+"""
+
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any
+
+from contracts import abi, codes, views
+from contracts.books import Book
+from contracts.host import StateReader
+from contracts.library import BY_NUMBER
+from contracts.numbers import REGISTRY
+from ledger.block import Event, Receipt
+from ledger.errors import ClientError, PeerError
+from ledger.readable import readable
+from ledger.transaction import Body
+
+
+def companies(state: StateReader) -> list[dict[str, Any]]:
+    """Every company with its roles and the accounts of its book, by name."""
+    books = views.balances(state)
+    rows = []
+    for name, company in sorted(views.companies(state).items()):
+        book = books.get(name, Book())
+        accounts = {field: getattr(book, field) for field in (*book.__struct_fields__, "headroom_fen")}
+        rows.append({"name": name, "display_name": company.display_name, "roles": readable(company.roles)} | accounts)
+    return rows
+
+
+def balances_sum_fen(state: StateReader) -> int:
+    """Sum of all signed balances of all books: zero after every block."""
+    return views.balances_sum_fen(state)
+
+
+def claims(state: StateReader) -> list[tuple[str, str, int]]:
+    """Who owes whom how much, in fen, largest first."""
+    return sorted(views.claims(state), key=lambda claim: (-claim[2], claim))
+
+
+def roles(state: StateReader) -> dict[str, list[str]]:
+    """Roles by company."""
+    return {name: readable(company.roles) for name, company in views.companies(state).items()}
+
+
+def account(state: StateReader, key: bytes) -> dict[str, Any] | None:
+    """Home operator and money of an account's wallet."""
+    wallet = views.wallet(state, key)
+    return None if wallet is None else {"home_operator": wallet.home, "wallet_fen": wallet.balance_fen}
+
+
+def piles(state: StateReader, after: str, limit: int) -> list[dict[str, Any]]:
+    """Up to `limit` registered piles behind a name, by name, as rows of the read model."""
+    return [
+        {
+            "name": pile.name,
+            "operator": pile.operator,
+            "kind": pile.kind.name.lower(),
+            "region": pile.region,
+            "latitude_e7": pile.latitude_e7,
+            "longitude_e7": pile.longitude_e7,
+            "power_w": pile.power_w,
+            "connectors": pile.connectors,
+            "meter_state": pile.meter_state.name.lower(),
+        }
+        for pile in islice(views.piles(state, after), limit)
+    ]
+
+
+def touches_registry(receipts: Iterable[Receipt]) -> bool:
+    """Whether a block may have changed what the registry says of a pile."""
+    return any(event.contract == REGISTRY for receipt in receipts for event in receipt.events)
+
+
+def contract_name(number: int) -> str:
+    """Name of a contract; its number in words for one that this release does not know."""
+    contract = BY_NUMBER.get(number)
+    return contract.name if contract else f"contract-{number}"
+
+
+def code_name(code: int) -> str:
+    """Name of a receipt's code, in kebab-case; `done` for 0."""
+    return codes.describe(code)[0]
+
+
+def arguments(body: Body) -> Any:
+    """Arguments of a call with their names; None if they are not of the method's type, which its receipt says too."""
+    try:
+        return readable(abi.decode_args(body.contract, body.method, body.args))
+    except (ClientError, PeerError):
+        return None
+
+
+def event(emitted: Event) -> dict[str, Any]:
+    """An event with its fields; its bytes alone if this release does not know it."""
+    try:
+        data = readable(abi.decode_event(emitted))
+    except ClientError:
+        data = {"raw": emitted.data.hex()}
+    return {"contract": contract_name(emitted.contract), "name": emitted.name, "data": data}
+
+
+def contracts() -> list[dict[str, Any]]:
+    """All contracts with the methods that transactions can call, and the events."""
+    rows: dict[int, dict[str, Any]] = {}
+    for method in abi.describe():
+        row = rows.setdefault(
+            method.number, {"name": method.contract, "number": method.number, "methods": [], "events": []}
+        )
+        row["methods"].append(
+            {
+                "name": method.method,
+                "summary": method.summary,
+                "branch": readable(method.branch),
+                "expiry_class": readable(method.expiry_class),
+                "roles": readable(method.roles),
+                "arguments": list(method.args.__struct_fields__),
+            }
+        )
+    for emitted in abi.events():
+        rows[emitted.number]["events"].append({"name": emitted.name, "fields": list(emitted.data.__struct_fields__)})
+    return [rows[number] for number in sorted(rows)]

@@ -1,0 +1,76 @@
+"""`pilechain keys …`: encrypted key files."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from ledger.errors import ClientError
+from ledger.keys import Scheme, SoftSigner, scheme_of
+from node.cli.options import Format, OutputOption, emit
+from node.keystore import KeyFile, load_key, passphrase_from_env_or_file, save_key
+
+keys = typer.Typer(no_args_is_help=True, help="Make and look at encrypted key files.")
+
+
+class SchemeName(StrEnum):
+    """Signature schemes by name."""
+
+    ED25519 = "ed25519"
+    SM2 = "sm2"
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme itself."""
+        return Scheme[self.name]
+
+
+def new_signer(scheme: Scheme) -> SoftSigner:
+    """A signer with a fresh key from the system's randomness."""
+    return SoftSigner.from_seed(scheme, os.urandom(32))
+
+
+@keys.command()
+def new(
+    file: Annotated[Path, typer.Argument(help="The key file to make; never written over.")],
+    scheme: Annotated[SchemeName, typer.Option(help="Must be allowed by the chain's genesis.")] = SchemeName.ED25519,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Make a key, encrypted under PILECHAIN_PASSPHRASE or the content of PILECHAIN_PASSPHRASE_FILE."""
+    signer = new_signer(scheme.scheme)
+    save_key(file, signer, passphrase_from_env_or_file(os.environ))
+    emit({"file": str(file), "scheme": scheme.value, "public_key": signer.public_key.hex()}, output)
+
+
+@keys.command()
+def show(
+    file: Annotated[Path, typer.Argument(help="A key file.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Decrypt it as well, to see that the passphrase opens it.")
+    ] = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Print a key file's public key. The secret is never printed."""
+    try:
+        public_key = bytes.fromhex(msgspec.json.decode(file.read_bytes(), type=KeyFile).public_key)
+    except FileNotFoundError as error:
+        raise ClientError("keystore-missing", f"there is no key file {file}") from error
+    except ValueError as error:  # msgspec's errors are ValueErrors
+        raise ClientError("keystore-malformed", f"{file} is no key file: {error}") from error
+    shown: dict[str, object] = {
+        "file": str(file),
+        "scheme": scheme_of(public_key).name.lower(),
+        "public_key": public_key.hex(),
+    }
+    if check:
+        load_key(file, passphrase_from_env_or_file(os.environ))
+        shown["opens"] = True
+    emit(shown, output)
+
+
+def join(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    app.add_typer(keys, name="keys")

@@ -1,0 +1,112 @@
+"""`pilechain init`, `testnet`, `unsafe-reset-data`: folders of nodes, made and emptied."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ledger.errors import ClientError
+from ledger.genesis import Profile
+from node.cli.keys import SchemeName, new_signer
+from node.cli.options import Format, HomeOption, OutputOption, YesOption, emit, home_of
+from node.config import to_toml
+
+
+def init(
+    company: Annotated[str, typer.Option(help="English name of the company, as the genesis document will have it.")],
+    home: HomeOption = None,
+    genesis: Annotated[Path | None, typer.Option(help="Genesis document of a consortium that exists.")] = None,
+    scheme: Annotated[SchemeName, typer.Option(help="Of the company's and the vote key.")] = SchemeName.ED25519,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Make the folder of a new node: settings, company key, vote key (encrypted under PILECHAIN_PASSPHRASE[_FILE])."""
+    from node.home import read_genesis
+    from node.keystore import passphrase_from_env_or_file, save_key
+
+    place = home_of(home)
+    if place.config_file.exists():
+        raise ClientError("home-exists", f"{place.config_file} exists already; choose another --home")
+    passphrase = passphrase_from_env_or_file(os.environ)
+    document = read_genesis(genesis) if genesis else None
+    signers = {name: new_signer(scheme.scheme) for name in ("company_key", "vote_key")}
+    place.config_file.parent.mkdir(parents=True, exist_ok=True)
+    place.root.chmod(0o700)
+    for name, signer in signers.items():
+        save_key(place.config_file.parent / f"{name}.json", signer, passphrase)
+    if genesis:
+        shutil.copyfile(genesis, place.genesis_file)
+    place.config_file.write_text(to_toml({"node": {"company": company}}), encoding="utf-8")
+    emit(
+        {
+            "home": str(place.root),
+            "company": company,
+            **{name: signer.public_key.hex() for name, signer in signers.items()},
+            "genesis": document.hash().hex() if document else None,
+        },
+        output,
+    )
+
+
+def new_testnet(
+    folder: Annotated[Path, typer.Argument(help="New folder; each company gets a home in it.")],
+    nodes: Annotated[int, typer.Option(min=4, max=100, help="Validators.")] = 4,
+    profile: Annotated[
+        Profile, typer.Option(help="Signature schemes: gm SM2, intl Ed25519, mixed both.")
+    ] = Profile.MIXED,
+    speed: Annotated[int, typer.Option(min=1, max=10_000, help="Factor of the chain clock.")] = 1,
+    base_port: Annotated[int, typer.Option(min=0, help="First port; 0 takes free ones.")] = 26656,
+    drivers: Annotated[int, typer.Option(min=0, max=10_000, help="Driver accounts with money.")] = 8,
+    piles: Annotated[int, typer.Option(min=0, max=10_000, help="Registered piles.")] = 8,
+    start: Annotated[bool, typer.Option("--start", help="Start broker and all nodes, and stay until Ctrl-C.")] = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Make the nodes of a whole consortium on this machine: keys, certificates, genesis, settings. For trying out, not
+    for real money.
+    """
+    import asyncio
+
+    from node.testnet import TestnetPlan, example_drivers, example_piles, make_testnet
+
+    plan = TestnetPlan(
+        nodes=nodes,
+        profile=profile,
+        speed=speed,
+        base_port=base_port,
+        piles=example_piles(piles),
+        drivers=example_drivers(drivers),
+    )
+    made = make_testnet(folder, plan)
+    emit(made.describe(), output)
+    if start:
+        from node.testnet_run import run_testnet
+
+        asyncio.run(run_testnet(made, lambda line: typer.echo(line, err=True)))
+
+
+def unsafe_reset_data(home: HomeOption = None, yes: YesOption = False, output: OutputOption = Format.TEXT) -> None:
+    """Destroy a node's data: ledger, write-ahead log, read model and archive of readings. Settings and keys stay.
+
+    A validator that forgets its votes may sign a second one for the same height: use this on testnets, and to begin
+    again from the peers only after a new vote key was registered.
+    """
+    place = home_of(home)
+    data = place.root / "data"
+    if not data.is_dir():
+        raise ClientError("data-missing", f"{data} does not exist; nothing to destroy")
+    if place.socket.exists():
+        raise ClientError(
+            "node-running", f"{place.socket} exists: stop the node first, or remove a socket that a crash left"
+        )
+    if not yes:
+        typer.confirm(f"Destroy {data} for ever?", abort=True)
+    shutil.rmtree(data)
+    emit({"destroyed": str(data)}, output)
+
+
+def join(app: typer.Typer) -> None:
+    """Add these commands to the application."""
+    app.command()(init)
+    app.command("testnet")(new_testnet)
+    app.command()(unsafe_reset_data)

@@ -1,0 +1,184 @@
+"""The people of the demo day: each comes at its time, opens a session through its home operator's node, plugs in, and
+leaves when it is over.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+from contracts.abi import GAS_LIMIT, encode_args
+from contracts.codes import Code
+from ledger.charging import OpenArgs, SessionSettled
+from ledger.errors import ClientError
+from ledger.keys import Signer
+from ledger.transaction import Body, decode_transaction, sign_transaction
+from node.clock import ChainClock
+from node.demo.api_client import ApiClient, SealedAnswer
+from node.demo.chronicle import Chronicle
+from node.demo.parking import Parking
+from node.demo.plan import Wish
+
+NEARBY_M = 5_000
+"""How far a driver goes for a free pile instead of waiting."""
+PATIENCE_MS = 30 * 60_000
+"""Chain time that a driver waits for a pile nearby; then any free one of the city will do."""
+TRIES_MAX = 5
+"""How often a driver opens anew when the session did not start (its pile was cut off at that moment)."""
+VALID_MS = 300_000
+"""Real time that an open may wait for a block, half of what a chain allows."""
+
+
+class Charger(Protocol):
+    """A pile as its driver sees it."""
+
+    def plug_in(self, energy_wh: int, power_w: int, stay_ms: int) -> None:
+        """Connect a car that wants so much energy and leaves so long after its session began."""
+
+
+class Outcome:
+    """What the day brought so far."""
+
+    def __init__(self) -> None:
+        self.offered = 0
+        self.settled: list[SessionSettled] = []
+        self.refused: Counter[str] = Counter()
+        """Reason -> wishes made bad on purpose that were refused for it."""
+        self.failed: Counter[str] = Counter()
+        """Reason -> honest wishes that came to nothing, and bad ones that went through: both must stay empty."""
+        self.diverted = 0
+        """Cars that found their pile taken and went to another."""
+        self.waited = 0
+        """Cars that waited for a pile."""
+        self.acknowledged: list[bytes] = []
+        """Ids of transactions whose sealed receipt a driver holds."""
+        self.latencies_ms: list[float] = []
+        """Real time from submitting an open to holding its sealed receipt."""
+        self.first_settled_s: float | None = None
+        """Real time from the start of the day to the first bill."""
+
+
+class Drivers:
+    """Plays the day's wishes."""
+
+    def __init__(
+        self,
+        *,
+        chain_id: bytes,
+        clock: ChainClock,
+        day_ms: int,
+        parking: Parking,
+        chargers: Mapping[str, Charger],
+        chronicle: Chronicle,
+        api: ApiClient,
+        address_of: Mapping[str, str],
+        signer_of: Callable[[str], Signer],
+    ) -> None:
+        """`day_ms` is the chain time of the day's midnight; `address_of` maps operators to the API of their node."""
+        self._chain_id = chain_id
+        self._clock = clock
+        self._day_ms = day_ms
+        self._parking = parking
+        self._chargers = chargers
+        self._chronicle = chronicle
+        self._api = api
+        self._address_of = address_of
+        self._signer_of = signer_of
+        self._left = asyncio.Event()
+        """Set, and replaced by the next one, when a car leaves its pile."""
+        self.outcome = Outcome()
+
+    async def run(self, wishes: tuple[Wish, ...]) -> None:
+        """Play all wishes; returns when the last has come to its end."""
+        self._began = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as tasks:
+            for wish in wishes:
+                tasks.create_task(self._play(wish))
+
+    async def _play(self, wish: Wish) -> None:
+        await self._sleep_until(self._day_ms + wish.car.arrival_ms)
+        self.outcome.offered += 1
+        pile = await self._park(wish)
+        try:
+            reason = await self._refused(wish, pile) if wish.flaw else await self._charge(wish, pile)
+        except ClientError as error:
+            reason = error.code
+        finally:
+            self._parking.free(pile)
+            self._left.set()
+            self._left = asyncio.Event()
+        if wish.flaw and reason:
+            self.outcome.refused[reason] += 1
+        elif wish.flaw or reason:
+            self.outcome.failed[reason or f"{wish.flaw} was let through"] += 1
+
+    async def _park(self, wish: Wish) -> str:
+        if wish.pile not in self._chargers:  # made bad: there is no such pile to stand at
+            return wish.pile
+        pile = self._parking.take(wish.pile, NEARBY_M)
+        if pile is None:
+            self.outcome.waited += 1
+            until_ms = self._clock.now_ms() + PATIENCE_MS
+            while pile is None:
+                reach_m = NEARBY_M if self._clock.now_ms() < until_ms else float("inf")
+                pile = self._parking.take(wish.pile, reach_m)
+                if pile is None:
+                    await self._somebody_leaves(until_ms)
+        if pile != wish.pile:
+            self.outcome.diverted += 1
+        return pile
+
+    async def _somebody_leaves(self, until_ms: int) -> None:
+        """Wait until a car leaves; while patience lasts, not longer than that."""
+        left_s = (until_ms - self._clock.now_ms()) / self._clock.speed / 1000
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left_s if left_s > 0 else None):
+                await self._left.wait()
+
+    async def _charge(self, wish: Wish, pile: str) -> str:
+        """Charge at a pile; the reason if it came to nothing."""
+        for _ in range(TRIES_MAX):
+            opened = await self._open(wish, pile)
+            if opened.code:
+                return opened.code_name
+            self._chargers[pile].plug_in(wish.car.energy_wh, wish.car.power_w, wish.car.stay_ms)
+            bill = await self._chronicle.end(bytes.fromhex(opened.id))
+            if bill is not None:
+                self.outcome.settled.append(bill)
+                if self.outcome.first_settled_s is None:
+                    self.outcome.first_settled_s = asyncio.get_running_loop().time() - self._began
+                return ""
+        return Code.START_LATE.label
+
+    async def _refused(self, wish: Wish, pile: str) -> str:
+        """Try to open a session that must not be opened; the reason why it was not, or nothing if it was."""
+        answer = await self._open(wish, pile)
+        return answer.code_name if answer.code else ""
+
+    async def _open(self, wish: Wish, pile: str) -> SealedAnswer:
+        signer = self._signer_of(wish.driver)
+        call = encode_args("session", "open", OpenArgs(pile, 1, wish.deposit_fen, accept_unverified=False))
+        body = Body(
+            chain_id=self._chain_id,
+            sender=signer.public_key,
+            branch=call.branch,
+            expiry_class=call.expiry_class,
+            contract=call.contract,
+            method=call.method,
+            args=call.args,
+            gas_limit=GAS_LIMIT,
+            valid_until_ms=self._clock.now_ms() + VALID_MS * self._clock.speed,
+            salt=os.urandom(8),
+        )
+        raw = sign_transaction(body, signer)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        answer = await self._api.submit(raw, self._address_of[wish.home])
+        self.outcome.latencies_ms.append((loop.time() - began) * 1000)
+        self.outcome.acknowledged.append(decode_transaction(raw).id)
+        return answer
+
+    async def _sleep_until(self, time_ms: int) -> None:
+        await asyncio.sleep(max(0, time_ms - self._clock.now_ms()) / self._clock.speed / 1000)

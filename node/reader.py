@@ -1,0 +1,265 @@
+"""Reading the ledger store, from any process: snapshots in which block, state, proof and seal agree.
+
+LMDB lets one process write and many read without locks. One snapshot is one read transaction. A process opens a store
+once, never forks after that, and keeps snapshots short: pages that a snapshot can see are not used again, so a
+forgotten one makes the file grow without end.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import lmdb
+
+from consensus.head import Head
+from ledger.block import Header, Result, SealedHeader, TransactionProof, prove_transaction, receipt_leaf
+from ledger.codec import decode_trusted
+from ledger.errors import ClientError, OurError
+from ledger.genesis import Genesis
+from ledger.merkle import MerkleProof, merkle_proof
+from ledger.mmr import MmrProof, mmr_proof
+from ledger.state_proof import StateProof
+from ledger.state_tree import StateTree
+from ledger.transaction import transaction_leaf
+from ledger.validators import ValidatorSet
+
+STORE_FORMAT = 1
+"""Layout of the databases below; a store of another format is refused, never guessed at."""
+MAP_BYTES = 64 * 1024**3
+"""Size of the map: address space, not memory or disk. Fixed, because resizing it under readers is where LMDB users lose
+nights.
+"""
+READERS_MAX = 126
+"""Slots for read transactions: api, gateway and indexer processes with their threads."""
+
+
+class Place(NamedTuple):
+    """Where a transaction is."""
+
+    height: int
+    position: int
+    """In block order, from 0."""
+
+
+class StaleReader(NamedTuple):
+    """A process whose read transaction holds back the store."""
+
+    pid: int
+    lag: int
+    """Write transactions since it began to read."""
+
+
+class Databases:
+    """Handles of the named databases in an open environment."""
+
+    def __init__(self, env: lmdb.Environment, *, create: bool) -> None:
+        def database(name: str) -> Any:
+            return env.open_db(name.encode(), create=create)
+
+        self.meta = database("meta")
+        """`format`, `genesis`, `height`, `head` (where the chain stands), `state_root`."""
+        self.headers = database("headers")
+        """Height (8 bytes) -> SealedHeader."""
+        self.bodies = database("bodies")
+        """Height -> the block's transactions as received."""
+        self.receipts = database("receipts")
+        """Height -> receipts: the transactions' in block order, then the scheduled calls'."""
+        self.changes = database("changes")
+        """Height -> sorted (key, value or None): what the block changed in the state."""
+        self.state = database("state")
+        """Key -> value."""
+        self.tiles = database("tiles")
+        """`tile_key(path)` -> tile of the state tree."""
+        self.history = database("history")
+        """Level (1 byte) and index (8) -> node of the mountain range."""
+        self.transactions = database("transactions")
+        """Id -> height (8) and index (4)."""
+        self.sets = database("sets")
+        """Hash -> ValidatorSet."""
+
+
+def height_key(height: int) -> bytes:
+    """Key of a height: big-endian, so that LMDB's order is the chain's and new blocks are appended."""
+    return height.to_bytes(8, "big")
+
+
+def node_key(level: int, index: int) -> bytes:
+    """Key of a mountain range node."""
+    return bytes([level]) + index.to_bytes(8, "big")
+
+
+def tile_key(path: bytes) -> bytes:
+    """Key of a tile. LMDB has no empty keys, and the top's path is empty."""
+    return b"/" + path
+
+
+class Snapshot:
+    """The ledger at one sealed height. Valid inside `with reader.snapshot()`, for less than 100 ms."""
+
+    def __init__(self, txn: Any, databases: Databases) -> None:
+        self._txn = txn
+        self._db = databases
+        self.height = int.from_bytes(self._must(databases.meta, b"height"), "big")
+
+    @cached_property
+    def head(self) -> Head:
+        """Where the chain stands at this height."""
+        return decode_trusted(Head, self._must(self._db.meta, b"head"))
+
+    @cached_property
+    def state_root(self) -> bytes:
+        """Root of the state at this height; `result(height)` says the same, signed, from height 1 on."""
+        return self._must(self._db.meta, b"state_root")
+
+    @property
+    def genesis(self) -> Genesis:
+        """The genesis document."""
+        return decode_trusted(Genesis, self._must(self._db.meta, b"genesis"))
+
+    def sealed(self, height: int) -> SealedHeader | None:
+        """Header, result and seal of a height; None for 0, which has no seal, and above the tip."""
+        data = self._txn.get(height_key(height), db=self._db.headers)
+        return None if data is None else decode_trusted(SealedHeader, data)
+
+    def transactions(self, height: int) -> tuple[bytes, ...]:
+        """The transactions of a block as received. Raises ClientError `height-unknown`."""
+        return self._items(self._db.bodies, height)
+
+    def receipts(self, height: int) -> tuple[bytes, ...]:
+        """Encoded receipts of a block. Raises ClientError `height-unknown`."""
+        return self._items(self._db.receipts, height)
+
+    def changes(self, height: int) -> tuple[tuple[bytes, bytes | None], ...]:
+        """What a block changed in the state, sorted by key. Raises ClientError `height-unknown`."""
+        return decode_trusted(tuple[tuple[bytes, bytes | None], ...], self._at(self._db.changes, height))
+
+    def locate(self, transaction_id: bytes) -> Place | None:
+        """Where a transaction was sealed, or None."""
+        data = self._txn.get(transaction_id, db=self._db.transactions)
+        return None if data is None else Place(int.from_bytes(data[:8], "big"), int.from_bytes(data[8:], "big"))
+
+    def get(self, key: bytes) -> bytes | None:
+        """Value of a state key."""
+        value: bytes | None = self._txn.get(key, db=self._db.state)
+        return value
+
+    def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """State entries whose keys begin with `prefix` and lie behind `after`, in key order. The caller stops when it
+        has enough.
+        """
+        with self._txn.cursor(db=self._db.state) as cursor:
+            found = (
+                cursor.set_range(max(prefix, after + b"\0") if after else prefix) if prefix or after else cursor.first()
+            )
+            while found:
+                key, value = cursor.item()
+                if not key.startswith(prefix):
+                    return
+                yield key, value
+                found = cursor.next()
+
+    def tile(self, path: bytes) -> bytes | None:
+        """Tile of the state tree under a path: makes a snapshot a TileSource."""
+        data: bytes | None = self._txn.get(tile_key(path), db=self._db.tiles)
+        return data
+
+    def prove_state(self, key: bytes) -> StateProof:
+        """Proof of what the state holds under a key, against the state root of this height."""
+        return StateTree(self, self.state_root).prove(key)
+
+    def prove_transaction(self, height: int, index: int) -> TransactionProof:
+        """Proof of a transaction against its block's header. Raises ClientError `height-unknown`, `index-unknown`."""
+        sealed = decode_trusted(SealedHeader, self._at(self._db.headers, height))
+        leaves = [transaction_leaf(raw) for raw in self.transactions(height)]
+        _check_index(index, len(leaves))
+        return prove_transaction(decode_trusted(Header, sealed.header), leaves, index)
+
+    def prove_receipt(self, height: int, index: int) -> MerkleProof:
+        """Proof of a receipt against its block's result. Raises ClientError `height-unknown`, `index-unknown`."""
+        leaves = [receipt_leaf(raw) for raw in self.receipts(height)]
+        _check_index(index, len(leaves))
+        return merkle_proof(leaves, index)
+
+    def prove_history(self, old_height: int) -> MmrProof:
+        """Proof that a block is an ancestor: its leaf (number old_height - 1) against the history root in the result of
+        this height.
+
+        Raises ClientError `height-unknown` unless 1 <= old_height < height.
+        """
+        if not 1 <= old_height < self.height:
+            raise ClientError("height-unknown", f"ancestors of height {self.height} are 1 to {self.height - 1}")
+        return mmr_proof(
+            self.height - 1, old_height - 1, lambda level, at: self._must(self._db.history, node_key(level, at))
+        )
+
+    def validator_set(self, set_hash: bytes) -> ValidatorSet | None:
+        """A set that was ever in force, or None."""
+        data = self._txn.get(set_hash, db=self._db.sets)
+        return None if data is None else decode_trusted(ValidatorSet, data)
+
+    def result(self, height: int) -> Result:
+        """Result of a sealed block. Raises ClientError `height-unknown`."""
+        sealed = decode_trusted(SealedHeader, self._at(self._db.headers, height))
+        return decode_trusted(Result, sealed.result)
+
+    def _items(self, database: Any, height: int) -> tuple[bytes, ...]:
+        return decode_trusted(tuple[bytes, ...], self._at(database, height))
+
+    def _at(self, database: Any, height: int) -> bytes:
+        data: bytes | None = self._txn.get(height_key(height), db=database)
+        if data is None:
+            raise ClientError("height-unknown", f"sealed blocks are 1 to {self.height}; there is no {height}")
+        return data
+
+    def _must(self, database: Any, key: bytes) -> bytes:
+        data: bytes | None = self._txn.get(key, db=database)
+        if data is None:
+            raise OurError("store-damaged", f"the store holds nothing under {key!r}; run `pilechain verify`")
+        return data
+
+
+class LedgerReader:
+    """The store, read-only. Open it once per process; snapshots may be taken in any thread."""
+
+    def __init__(self, path: Path, map_bytes: int = MAP_BYTES) -> None:
+        """Open the store in a folder. Raises ClientError `store-missing` if no core process has made one there yet."""
+        if not (path / "data.mdb").exists():
+            raise ClientError("store-missing", f"{path} holds no ledger yet; start the node's core process first")
+        self._attach(lmdb.open(str(path), readonly=True, max_dbs=16, map_size=map_bytes, readahead=False), create=False)
+
+    def _attach(self, env: lmdb.Environment, *, create: bool) -> None:
+        self._env = env
+        self._databases = Databases(env, create=create)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """The ledger as it is now, unchanged while the block lasts. Keep it under 100 ms."""
+        with self._env.begin(buffers=False) as txn:
+            yield Snapshot(txn, self._databases)
+
+    def close(self) -> None:
+        """Close the store; no snapshot may be open."""
+        self._env.close()
+
+
+def _check_index(index: int, count: int) -> None:
+    if not 0 <= index < count:
+        raise ClientError("index-unknown", f"the block has {count} of these, numbered from 0; there is no {index}")
+
+
+def stale_readers(env: lmdb.Environment, lag_min: int = 64) -> list[StaleReader]:
+    """Other processes whose read transactions are more than `lag_min` write transactions old, the oldest first.
+
+    A stopped process is not dead, so `reader_check` leaves it alone; its supervisor has to kill it before the file
+    fills the disk.
+    """
+    last = env.info()["last_txnid"]
+    stale = []
+    for line in env.readers().splitlines()[1:]:
+        pid, _, txnid = line.split()[:3]
+        if txnid.isdigit() and last - int(txnid) > lag_min and int(pid) != os.getpid():
+            stale.append(StaleReader(int(pid), last - int(txnid)))
+    return sorted(stale, key=lambda reader: -reader.lag)

@@ -1,0 +1,200 @@
+"""The write-ahead log: what a node must still know after a crash, before it tells anybody.
+
+A folder of segment files `00000001.wal`, `00000002.wal`, … A segment begins with an 8-byte random mark and its CRC-32.
+A record is the mark, an 8-byte height, a 4-byte length (both big-endian), the CRC-32 of all that and the payload, and
+the payload. Three rules, each learnt from other people's losses:
+- a torn tail (the last write before a power cut) is cut at the last good record *before* anything is appended behind
+  it;
+- a bad record with good ones behind it is damage, not a torn tail: the node halts, for it may have forgotten a vote
+  that it sent;
+- a failed fsync is final: the kernel marks the pages clean, and a second fsync would report success over lost data.
+  Calls block; the core makes them from a thread of their own.
+"""
+
+import os
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ledger.errors import OurError
+
+RECORD_BYTES_MAX = 8 * 1024 * 1024
+"""Longest record: a committed block with its transactions and certificate, twice over. A longer length is damage."""
+SEGMENT_BYTES = 16 * 1024 * 1024
+"""A segment that has grown past this is closed: it bounds what is read again at a start."""
+_MARK_BYTES = 8
+"""Found again behind damage by a plain search. Random, so that nobody can hide a false record in a transaction."""
+_OPENING_BYTES = _MARK_BYTES + 4
+_CRC_AT = _MARK_BYTES + 8 + 4
+_HEAD_BYTES = _CRC_AT + 4
+
+
+class _Closed(NamedTuple):
+    """A segment that takes no more records."""
+
+    path: Path
+    height: int
+    """Highest height of its records."""
+
+
+class WriteAheadLog:
+    """The log of one node. One process writes it; a failed fsync or damage raises OurError, and the process must
+    stop.
+    """
+
+    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
+        """Open the log, cut a torn tail, and read what it holds into `recovered`.
+
+        Raises OurError `wal-damaged`, naming file and offset.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._segment_bytes = segment_bytes
+        self.recovered: list[bytes] = []
+        paths = sorted(folder.glob("*.wal"))
+        self._check_names(paths)
+        self._closed = [_Closed(path, self._recover(path, is_last=path == paths[-1])) for path in paths]
+        self._number = int(paths[-1].stem) if paths else 0
+        self._path, self._file, self._mark, self._size, self._height = folder, -1, b"", 0, 0
+        self._open_next()
+
+    def append(self, records: Sequence[tuple[int, bytes]]) -> None:
+        """Write (height, record) pairs and make them durable with one fsync.
+
+        Raises OSError ENOSPC with nothing of them written (the caller may wait for room and call again), OurError
+        `wal-fsync`.
+        """
+        if self._size > self._segment_bytes:
+            self._open_next()
+        data = b"".join([_frame(self._mark, height, record) for height, record in records])
+        written = 0
+        try:
+            while written < len(data):
+                written += os.pwrite(self._file, memoryview(data)[written:], self._size + written)
+        except OSError:
+            os.ftruncate(self._file, self._size)  # half a record in the middle would read as damage
+            raise
+        _fsync(self._file, self._path)
+        self._size += len(data)
+        self._height = max(self._height, *(height for height, _ in records))
+
+    def truncate(self, sealed_height: int) -> None:
+        """Drop the segments that hold nothing above `sealed_height`. Whole files only: nothing is ever rewritten."""
+        kept = []
+        for segment in self._closed:
+            if segment.height <= sealed_height:
+                segment.path.unlink()
+            else:
+                kept.append(segment)
+        if len(kept) < len(self._closed):
+            _fsync_folder(self._folder)
+        self._closed = kept
+
+    def close(self) -> None:
+        """Close the file. Everything appended is durable already."""
+        os.close(self._file)
+
+    def _open_next(self) -> None:
+        path = self._folder / f"{self._number + 1:08}.wal"
+        mark = os.urandom(_MARK_BYTES)
+        opening = mark + zlib.crc32(mark).to_bytes(4, "big")
+        file = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        try:
+            os.pwrite(file, opening, 0)
+        except OSError:
+            os.close(file)
+            path.unlink()
+            raise
+        _fsync_folder(self._folder)  # without it a power cut could lose the file with its records
+        if self._file >= 0:
+            os.close(self._file)
+            self._closed.append(_Closed(self._path, self._height))
+        self._path, self._file, self._mark, self._size, self._height = path, file, mark, len(opening), 0
+        self._number += 1
+
+    def _check_names(self, paths: list[Path]) -> None:
+        numbers = [int(path.stem) for path in paths if path.stem.isdigit()]
+        if len(numbers) != len(paths) or (numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers)))):
+            raise _damaged(self._folder, 0, "a segment is missing between the first and the last")
+
+    def _recover(self, path: Path, *, is_last: bool) -> int:
+        """Read a segment into `recovered`, cutting a torn tail; returns the highest height in it."""
+        data = path.read_bytes()
+        mark, opening = data[:_MARK_BYTES], data[_MARK_BYTES:_OPENING_BYTES]
+        if len(data) >= _OPENING_BYTES and zlib.crc32(mark).to_bytes(4, "big") != opening:
+            raise _damaged(path, 0, "the segment's opening does not match its checksum")
+        good = _OPENING_BYTES if len(data) >= _OPENING_BYTES else 0
+        highest = 0
+        while good < len(data) and (end := _record_end(mark, data, good)) is not None:
+            self.recovered.append(data[good + _HEAD_BYTES : end])
+            highest = max(highest, int.from_bytes(data[good + _MARK_BYTES : good + _MARK_BYTES + 8], "big"))
+            good = end
+        if good == len(data):
+            return highest
+        # Only the newest segment may end in a torn record, and only if nothing whole follows the tear.
+        if not is_last or _a_record_follows(mark, data, good):
+            raise _damaged(path, good, "a record does not match its checksum, and whole records follow it")
+        file = os.open(path, os.O_WRONLY)
+        try:
+            os.ftruncate(file, good)
+            _fsync(file, path)
+        finally:
+            os.close(file)
+        return highest
+
+
+def _frame(mark: bytes, height: int, record: bytes) -> bytes:
+    if len(record) > RECORD_BYTES_MAX:
+        raise OurError("wal-record-too-large", f"{len(record)} bytes, at most {RECORD_BYTES_MAX}")
+    head = mark + height.to_bytes(8, "big") + len(record).to_bytes(4, "big")
+    return head + zlib.crc32(record, zlib.crc32(head)).to_bytes(4, "big") + record
+
+
+def _record_end(mark: bytes, data: bytes, start: int) -> int | None:
+    """Where the record that begins at `start` ends; None if there is no good record there."""
+    head = data[start : start + _CRC_AT]
+    end = start + _HEAD_BYTES + int.from_bytes(head[-4:], "big")
+    if not head.startswith(mark) or end > min(len(data), start + _HEAD_BYTES + RECORD_BYTES_MAX):
+        return None
+    crc = zlib.crc32(memoryview(data)[start + _HEAD_BYTES : end], zlib.crc32(head))
+    return end if crc == int.from_bytes(data[start + _CRC_AT : start + _HEAD_BYTES], "big") else None
+
+
+def _a_record_follows(mark: bytes, data: bytes, bad: int) -> bool:
+    """Whether a whole record begins anywhere behind the start of a bad one, whose own length may be what is damaged."""
+    start = data.find(mark, bad + 1)
+    while start >= 0:
+        if _record_end(mark, data, start) is not None:
+            return True
+        start = data.find(mark, start + 1)
+    return False
+
+
+def _damaged(path: Path, offset: int, what: str) -> OurError:
+    return OurError(
+        "wal-damaged",
+        f"{path} at offset {offset}: {what}. This node may have forgotten a vote that it sent. "
+        "Have a new vote key registered, then run `pilechain unsafe-reset-data`: the chain is fetched from peers again",
+    )
+
+
+def _fsync(file: int, path: Path) -> None:
+    try:
+        os.fdatasync(file)
+    except OSError as error:
+        raise OurError(
+            "wal-fsync", f"{path}: {error}; what was written may be lost, so this process must stop"
+        ) from error
+
+
+def _fsync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        raise OurError(
+            "wal-fsync", f"{folder}: {error}; a file of it may be lost, so this process must stop"
+        ) from error
+    finally:
+        os.close(handle)

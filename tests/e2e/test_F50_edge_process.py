@@ -1,0 +1,147 @@
+"""The edge as a process of its own: real sockets, a real store, and a core that comes and goes."""
+
+# ruff: noqa: ASYNC110 (tests ask until it is so)
+import asyncio
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from node.config import to_toml
+from node.home import Home
+from node.ipc import IpcServer
+from tests.edge_kit import CoreOfTests, GrowingChain, contract_state
+
+ROOT = Path(__file__).resolve().parents[2]
+WAIT_MAX_S = 30
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Node:
+    """A home folder, an edge process, and core's socket served by the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.home = Home(folder)
+        self.api, self.ops = free_port(), free_port()
+        self.home.config_file.parent.mkdir(parents=True)
+        sections = {
+            "node": {"company": "SGCC"},
+            "api": {"listen": f"127.0.0.1:{self.api}"},
+            "ops": {"listen": f"127.0.0.1:{self.ops}"},
+        }
+        self.home.config_file.write_text(to_toml(sections))
+
+    def make_chain(self) -> None:
+        """What core does on its first start."""
+        self.chain = GrowingChain(self.home.root / "data", contract_state())
+        self.core = CoreOfTests(self.chain)
+
+    async def serve_core(self) -> IpcServer:
+        """Core's socket."""
+        server = IpcServer(self.core.submit, lambda: {"peers": {}, "view": 0})
+        await server.start(self.home.socket)
+        server.sealed(self.chain.height)
+        return server
+
+    async def get(self, port: int, path: str, status: int = 200):
+        """JSON answer, as soon as it has the status."""
+        async with asyncio.timeout(WAIT_MAX_S), aiohttp.ClientSession() as session:
+            while True:
+                try:
+                    async with session.get(f"http://127.0.0.1:{port}{path}") as answer:
+                        if answer.status == status:
+                            return await answer.json(content_type=None)
+                except aiohttp.ClientConnectionError:
+                    pass
+                await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def edge_process(node: Node, *flags: str):
+    """The daemon."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "node.edge",
+        "--home",
+        str(node.home.root),
+        *flags,
+        cwd=ROOT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_F50_the_edge_waits_for_its_first_core_survives_its_restart_and_stops_at_once(tmp_path):
+    node = Node(tmp_path / "n")
+    async with edge_process(node) as process:
+        await asyncio.sleep(0.5)  # the edge is up before core has made the store
+        node.make_chain()
+        server = await node.serve_core()
+        assert (await node.get(node.api, "/v1/status"))["height"] == 0
+        assert (await node.get(node.ops, "/readyz"))["ready"]
+
+        server.sealed(node.chain.seal(node.chain.transaction()))
+        while (await node.get(node.api, "/v1/status"))["indexed_height"] < 1:
+            await asyncio.sleep(0.02)
+
+        await server.stop()  # core dies: reads go on
+        assert not (await node.get(node.ops, "/readyz", 503))["ready"]
+        assert (await node.get(node.api, "/v1/blocks/1"))["summary"]["height"] == 1
+        node.chain.seal(node.chain.transaction(salt=1))
+        server = await node.serve_core()  # and comes back further on
+        while (await node.get(node.api, "/v1/status"))["height"] < 2:
+            await asyncio.sleep(0.02)
+        assert (await node.get(node.ops, "/readyz"))["ready"]
+
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+        await server.stop()
+
+
+async def test_F50_an_indexer_of_its_own_and_no_api(tmp_path):
+    node = Node(tmp_path / "n")
+    node.make_chain()
+    node.chain.seal(node.chain.transaction())
+    server = await node.serve_core()
+    async with edge_process(node, "--only", "indexer"):
+        assert (await node.get(node.ops, "/readyz"))["ready"]
+        with pytest.raises(aiohttp.ClientConnectionError):
+            async with aiohttp.ClientSession() as session:
+                await session.get(f"http://127.0.0.1:{node.api}/v1/status")
+    await server.stop()
+
+
+async def test_F50_a_bad_setting_ends_the_process_with_its_name(tmp_path):
+    node = Node(tmp_path / "n")
+    node.home.config_file.write_text('[api]\nlisten = "nowhere"\n')
+    async with edge_process(node) as process:
+        _, said = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
+    assert process.returncode == 2
+    assert "api.listen" in said.decode()
+
+
+async def test_F50_a_taken_port_ends_the_process_loudly(tmp_path):
+    node = Node(tmp_path / "n")
+    node.make_chain()
+    server = await node.serve_core()
+    with socket.create_server(("127.0.0.1", node.api)):
+        async with edge_process(node) as process:
+            _, said = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
+    assert process.returncode == 2
+    assert "address-taken" in said.decode()
+    await server.stop()

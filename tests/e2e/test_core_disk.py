@@ -1,0 +1,104 @@
+"""A core whose disk runs full stops voting, answers, and goes on when there is room; the others do not wait for it."""
+
+import asyncio
+import errno
+import os
+
+import pytest
+
+from ledger.errors import OurError
+from node import core as core_module
+from node.core import Core
+from node.ipc import CoreClient
+from node.store import StoreFullError
+from node.testnet import TestnetPlan, example_drivers, make_testnet
+from tests.e2e.test_core_testnet import NODES, Cores
+
+
+class CoresInside(Cores):
+    """Four cores in this process, so that a test can take the disk away from one of them."""
+
+    def __init__(self, folder):
+        self.net = make_testnet(folder, TestnetPlan(nodes=4, base_port=0, drivers=example_drivers(20)))
+        self.genesis = self.net.home(NODES[0]).genesis()
+        self.cores = {name: Core(self.net.home(name), self.net.home(name).config()) for name in NODES}
+        self.runs = {name: asyncio.ensure_future(core.run()) for name, core in self.cores.items()}
+
+    def height(self, name):
+        return self.cores[name].status()["sealed"]
+
+    async def seal(self, client, number):
+        """Submit one payment and wait until this client's node has sealed one more block than before."""
+        heights = client.sealed()
+        before = await anext(heights)
+        assert await client.submit([self.payment(number)]) == [("", "")]
+        async with asyncio.timeout(15):
+            while await anext(heights) <= before:
+                pass
+
+
+@pytest.fixture
+async def cores(tmp_path, monkeypatch):
+    """Running cores that look at their disk often."""
+    monkeypatch.setattr(core_module, "WATCH_S", 0.05)
+    made = CoresInside(tmp_path / "net")
+    yield made
+    for core in made.cores.values():
+        core.stop()
+    await asyncio.gather(*made.runs.values())
+
+
+async def until(condition):
+    """Wait for something that another core does."""
+    async with asyncio.timeout(15):
+        while not condition():  # noqa: ASYNC110 - its store has no event for tests
+            await asyncio.sleep(0.02)
+
+
+async def test_F04_a_core_with_a_full_disk_stops_voting_and_catches_up_when_there_is_room(cores, monkeypatch):
+    client, full = await cores.client("SGCC"), cores.cores["Teld"]
+    await cores.seal(client, 0)
+    await until(lambda: cores.height("Teld") == cores.height("SGCC"))
+
+    def no_room(records):
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    def no_store(sealed):
+        raise StoreFullError("no space left on device")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(full._wal, "append", no_room)
+        disk.setattr(full._store, "write", no_store)
+        disk.setattr(full._store, "has_room", lambda: False)
+        await until(lambda: full.status()["disk_full"])
+        height = cores.height("Teld")
+        for number in range(1, 6):
+            await cores.seal(client, number)
+        assert cores.height("Teld") == height
+        other = await CoreClient.connect(cores.net.home("Teld").socket)
+        assert (await other.status())["disk_full"]
+    await until(lambda: cores.height("Teld") == cores.height("SGCC"))
+    assert not full.status()["disk_full"]
+    await cores.seal(other, 9)
+    await client.close()
+    await other.close()
+
+
+async def test_F04_a_core_whose_fsync_fails_halts_and_the_others_go_on(cores, monkeypatch):
+    client = await cores.client("SGCC")
+    await cores.seal(client, 0)
+    broken = cores.cores["Teld"]._wal._file
+    real = os.fdatasync
+
+    def fdatasync(file):
+        if file == broken:
+            raise OSError(errno.EIO, "input/output error")
+        real(file)
+
+    monkeypatch.setattr("node.wal.os.fdatasync", fdatasync)
+    for number in range(1, 4):
+        await cores.seal(client, number)
+    with pytest.raises(OurError, match="wal-fsync"):
+        await asyncio.wait_for(cores.runs.pop("Teld"), 5)
+    await cores.seal(client, 9)
+    await client.close()

@@ -1,0 +1,43 @@
+"""The fuzzer finds what it is there for: parsers that are broken on purpose."""
+
+import pytest
+
+from ledger.codec import decode
+from ledger.errors import PeerError
+from ledger.transaction import Signed
+from tests import chain
+from tests.fuzz.engine import MESSAGEPACK, fuzz, inputs
+
+RAW = chain.transaction("sample").raw
+
+
+def test_another_exception_is_a_finding_told_with_seed_and_input():
+    def trusts_the_length(data: bytes) -> None:
+        if decode(Signed, data).body[0] != 0x9A:
+            raise ValueError("no body")
+
+    with pytest.raises((ValueError, IndexError)) as found:
+        fuzz(trusts_the_length, [RAW])
+    assert found.value.__notes__[0].startswith("PILECHAIN_FUZZ_SEED=1, input 9")
+
+
+def test_memory_beyond_the_input_is_a_finding():
+    def reserves_what_is_announced(data: bytes) -> None:
+        if data[:1] == b"\x92" and data[1:2] == b"\xc4":
+            return
+        bytearray(int.from_bytes(data[1:5], "big") % (1 << 26))
+        raise PeerError("encoding-malformed", "no")
+
+    with pytest.raises(AssertionError, match="bytes of memory"):
+        fuzz(reserves_what_is_announced, [RAW])
+
+
+def test_a_sample_that_is_refused_is_a_finding():
+    with pytest.raises(PeerError):
+        fuzz(lambda data: decode(Signed, data), [b"nonsense"])
+
+
+def test_the_same_inputs_come_every_time():
+    runs = [list(inputs([RAW], MESSAGEPACK, 200)) for _ in range(2)]
+    assert runs[0] == runs[1]
+    assert len({*runs[0]}) > 150

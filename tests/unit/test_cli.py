@@ -1,0 +1,128 @@
+"""The command line without a node: exit codes, errors, JSON, keys, homes, calls as people type them."""
+
+import json
+
+import pytest
+
+from contracts import abi
+from contracts.contract import Role
+from contracts.identity import PermitArgs
+from contracts.tariff import FeeArgs
+from ledger.charging import OpenArgs
+from ledger.codec import decode
+from ledger.errors import ClientError
+from node.call_text import describe_methods, parse_call
+from node.cli.main import run_command
+from node.config import load_config
+
+KEY = "01" + "ab" * 32
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch):
+    monkeypatch.setenv("PILECHAIN_PASSPHRASE", "a passphrase for tests")
+
+
+def run_json(capsys, *arguments: str):
+    """What a command prints as JSON."""
+    assert run_command([*arguments, "--output", "json"]) == 0, capsys.readouterr().err
+    return json.loads(capsys.readouterr().out)
+
+
+def test_F55_exit_codes_tell_whose_fault_it_is(tmp_path, capsys):
+    """Documented in docs/operators.md."""
+    assert run_command(["version"]) == 0
+    assert run_command(["frobnicate"]) == 2
+    assert run_command(["testnet", str(tmp_path / "net"), "--nodes", "3"]) == 2
+    assert run_command(["query", "block", "--home", str(tmp_path)]) == 1
+    assert run_command(["status", "--home", str(tmp_path)]) == 3
+    assert run_command(["start", "--home", str(tmp_path)]) == 1
+    capsys.readouterr()
+
+
+def test_F55_errors_are_code_and_sentence_never_a_traceback(tmp_path, capsys):
+    """In JSON when JSON was asked for."""
+    run_command(["status", "--home", str(tmp_path)])
+    error = capsys.readouterr().err
+    assert error.startswith("core-unreachable: ")
+    assert "Traceback" not in error
+    run_command(["query", "tx", "zz", "--home", str(tmp_path), "--output", "json"])
+    assert json.loads(capsys.readouterr().err)["error"]["code"] in ("store-missing", "not-hex")
+
+
+def test_F55_keys_are_made_shown_and_never_written_over(tmp_path, capsys):
+    """The secret is not printed; the passphrase is tried with --check."""
+    file = str(tmp_path / "key.json")
+    made = run_json(capsys, "keys", "new", file, "--scheme", "sm2")
+    shown = run_json(capsys, "keys", "show", file, "--check")
+    assert made["public_key"] == shown["public_key"]
+    assert shown["scheme"] == "sm2"
+    assert run_command(["keys", "new", file]) == 1
+    assert capsys.readouterr().err.startswith("keystore-exists: ")
+    assert run_command(["keys", "show", str(tmp_path / "none.json")]) == 1
+    assert capsys.readouterr().err.startswith("keystore-missing: ")
+
+
+def test_F55_init_makes_a_home_once(tmp_path, capsys):
+    """Settings that load, and two keys of the company's own."""
+    home = str(tmp_path / "home")
+    made = run_json(capsys, "init", "--company", "Teld", "--home", home)
+    assert load_config(tmp_path / "home" / "config" / "config.toml", {}).node.company == "Teld"
+    shown = run_json(capsys, "keys", "show", f"{home}/config/vote_key.json")
+    assert shown["public_key"] == made["vote_key"] != made["company_key"]
+    assert run_command(["init", "--company", "Teld", "--home", home]) == 1
+    assert capsys.readouterr().err.startswith("home-exists: ")
+
+
+def test_F55_reset_asks_and_needs_a_stopped_node(tmp_path, capsys):
+    """Only data/ goes; settings and keys stay."""
+    (tmp_path / "data" / "ledger").mkdir(parents=True)
+    (tmp_path / "core.sock").touch()
+    assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes"]) == 1
+    (tmp_path / "core.sock").unlink()
+    assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes"]) == 0
+    assert not (tmp_path / "data").exists()
+    capsys.readouterr()
+
+
+def test_F55_calls_are_typed_by_name_and_encoded_canonically():
+    """Texts as they are, bytes in hex, the rest as JSON."""
+    typed = ["--pile", "7", "--connector", "1", "--deposit-fen=500", "--accept-unverified", "false"]
+    assert parse_call("session", "open", typed) == abi.encode_args("session", "open", OpenArgs("7", 1, 500, False))
+    fee = '{"service_price_e4": 5000, "occupancy_fen_per_minute": 5, "grace_ms": 60000}'
+    call = parse_call("tariff", "set_fee", ["--fee", fee])
+    assert decode(FeeArgs, call.args).fee.service_price_e4 == 5000
+    permit = ["--contract", "2", "--method", "pay", "--business", "2", "--roles", "[]"]
+    with pytest.raises(ClientError, match="--business"):
+        parse_call("identity", "permit", permit)
+    permit[5] = "payment"
+    permit[7] = '["driver", "owner"]'
+    call = parse_call("identity", "permit", permit)
+    assert decode(PermitArgs, call.args).roles == (Role.DRIVER, Role.OWNER)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--to", KEY], "needs --amount-fen, --memo"),
+        (["--to", "zz", "--amount-fen", "1", "--memo", "0"], "--to 'zz'"),
+        (["--to", KEY, "--amount-fen", "-1", "--memo", "0"], ">= 0"),
+        (["--to", KEY, "--amount-fen", "much", "--memo", "0"], "--amount-fen 'much'"),
+        (["--amount", "1"], "money pay has no argument --amount; it takes --to --amount-fen --memo"),
+        (["--to"], "--to has no value"),
+    ],
+)
+def test_F55_a_wrong_argument_is_named(arguments, reason):
+    """With what would be right."""
+    with pytest.raises(ClientError, match="args-malformed") as caught:
+        parse_call("money", "pay", arguments)
+    assert reason in caught.value.message
+
+
+def test_F55_unknown_calls_name_the_known_ones():
+    """`tx --list` shows them all."""
+    with pytest.raises(ClientError, match="contract-unknown"):
+        parse_call("monye", "pay", [])
+    with pytest.raises(ClientError, match="method-unknown"):
+        parse_call("money", "steal", [])
+    assert {"money pay", "session open"} <= {method["call"] for method in describe_methods()}

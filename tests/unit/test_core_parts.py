@@ -1,0 +1,111 @@
+"""Small parts of the core: clock, complaints, certificates, stages."""
+
+import ssl
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ledger.errors import ClientError, PeerError
+from node.clock import ChainClock
+from node.complaints import REMEMBERED_MAX, Complaints
+from node.stages import Stages
+from node.tls import client_context, make_authority, make_node_certificate, node_key, peer_key, server_context
+from node.transport import PeerNetwork
+
+
+def test_F50_the_chain_clock_is_the_wall_clock_or_runs_faster_from_another_moment():
+    assert ChainClock().at(1_700_000_000_123) == 1_700_000_000_123
+    fast = ChainClock(base_chain_ms=1_000_000, base_wall_ms=500, speed=60)
+    assert (fast.at(500), fast.at(1_500)) == (1_000_000, 1_060_000)
+
+
+class Log:
+    """A logger that remembers."""
+
+    def __init__(self):
+        self.lines = []
+
+    def warning(self, event, **fields):
+        self.lines.append(fields)
+
+
+def test_F02_the_same_complaint_is_logged_once_a_minute_and_counted(monkeypatch):
+    log = Log()
+    complaints = Complaints(log)
+    now = [1_000.0]
+    monkeypatch.setattr("node.complaints.time.monotonic", lambda: now[0])
+    for _ in range(100):
+        complaints.about("Teld", "frame-too-large", "too large")
+    complaints.about("Teld", "peer-chain", "other chain")
+    assert [line["code"] for line in log.lines] == ["frame-too-large", "peer-chain"]
+    now[0] += 61
+    complaints.about("Teld", "frame-too-large", "too large")
+    assert log.lines[-1]["repeated"] == 99
+    assert complaints.total == 102
+    for number in range(2 * REMEMBERED_MAX):
+        complaints.about(str(number), "tls-refused", "no certificate")
+    assert len(complaints._latest) == REMEMBERED_MAX
+
+
+def test_F02_both_members_keep_the_same_one_of_two_connections():
+    """Whichever they see first: the one that the smaller name dialled."""
+    kept = set()
+    for me, peer in (("a", "b"), ("b", "a")):
+        contexts: Any = (None, None)
+        events: Any = None
+        network = PeerNetwork(me, bytes(32), lambda key: None, contexts, events, Complaints(Log()))
+        links: dict[str, Any] = {
+            dialler: SimpleNamespace(
+                dialled=peer if dialler == me else None, company=peer, instance=b"one start", is_closing=False
+            )
+            for dialler in ("a", "b")
+        }
+        for first, second in (("a", "b"), ("b", "a")):
+            kept.add(second if network._replaces(links[second], links[first]) else first)
+        again: Any = SimpleNamespace(dialled=None, company=peer, instance=b"next start", is_closing=False)
+        assert network._replaces(again, links["a"]), "a peer that was started again is let in at once"
+    assert kept == {"a"}
+
+
+def test_F33_a_node_certificate_names_its_key_and_contexts_take_nothing_less_than_tls_1_3(tmp_path):
+    authority, authority_key = make_authority("test")
+    certificate, key = make_node_certificate("Teld", authority, authority_key)
+    assert len(node_key(certificate)) == 32
+    files = [tmp_path / name for name in ("ca.pem", "node.pem", "node.key")]
+    for path, content in zip(files, (authority, certificate, key), strict=True):
+        path.write_bytes(content)
+    for context in (server_context(*files), client_context(*files)):
+        assert context.minimum_version is ssl.TLSVersion.TLSv1_3
+        assert context.verify_mode is ssl.CERT_REQUIRED
+        assert len(context.get_ca_certs()) == 1
+    files[2].write_bytes(make_node_certificate("Teld", authority, authority_key)[1])
+    with pytest.raises(ClientError, match="tls-files"):
+        server_context(*files)
+
+
+def test_F33_only_ed25519_certificates_are_nodes(tmp_path):
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.load_pem_x509_certificate(make_authority("x")[0]).subject
+    builder = x509.CertificateBuilder(issuer_name=name, subject_name=name, public_key=key.public_key(), serial_number=1)
+    first = x509.load_pem_x509_certificate(make_authority("x")[0])
+    builder = builder.not_valid_before(first.not_valid_before_utc).not_valid_after(first.not_valid_after_utc)
+    der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
+    with pytest.raises(PeerError, match="certificate-key"):
+        peer_key(der)
+
+
+def test_F55_stages_count_cpu_time_and_not_waiting():
+    stages = Stages()
+    with stages.measure("work"):
+        sum(range(300_000))
+    with stages.measure("wait"):
+        time.sleep(0.02)
+    spent = stages.cpu_us()
+    assert spent["work"] > 500
+    assert spent["wait"] < 5_000

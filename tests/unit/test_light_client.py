@@ -1,0 +1,256 @@
+"""F40: what the light client believes, and what it must not."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec import structs
+
+from devices.light_client import (
+    AWAY_MS_MAX,
+    SET_CHANGES_MAX,
+    STATE_BYTES_MAX,
+    WANTED_MAX,
+    Answer,
+    LightClient,
+    LightState,
+    encode_state,
+)
+from devices.wire import Genesis, Head, ReceiptProof
+from ledger.block import SealedHeader, Vote, check_sealed, result_digest
+from ledger.codec import decode, encode
+from ledger.validators import Validator, ValidatorSet
+from tests.consortium import key, signer
+from tests.device_chain import validator_set
+from tests.light_story import HAND_OVER, HEIGHTS, Story, forge, story
+
+
+def test_F40_cold_start_from_the_chain_id():
+    it = story()
+    client = it.cold()
+    assert client.see_head(it.at(3)).code == "genesis"
+    other = structs.replace(it.chain.genesis.summary(), time_ms=1)
+    assert client.learn_genesis(other).code == "genesis-other"
+    assert client.learn_genesis(it.chain.genesis.summary()).true
+    assert client.see_head(it.at(3)).true
+    assert client.state.height == 3
+
+
+def test_F40_cold_start_stays_within_its_bytes():
+    it = story()
+    messages = [Genesis(it.chain.genesis.summary()), it.change, Head(it.at(HEIGHTS))]
+    assert len(encode(messages[0])) + len(encode(messages[2])) <= 8 * 1024
+    assert len(encode(it.change)) <= 2 * 1024 + 600  # 8 members; see the report on 2 KiB
+
+
+def test_F40_skips_to_any_later_head_and_never_back():
+    it = story()
+    client = it.early_client()
+    assert client.see_head(it.at(2)).true
+    assert client.see_head(it.at(17)).true
+    for old in (1, 2, 16, 17):
+        verdict = client.see_head(it.at(old))
+        assert (verdict.answer, verdict.code) == (Answer.FALSE, "head-old")
+    assert client.state.height == 17
+
+
+def test_F40_follows_a_set_change_by_its_proof():
+    it = story()
+    client = it.early_client()
+    verdict = client.see_head(it.at(25))
+    assert (verdict.answer, verdict.code, verdict.height) == (Answer.MORE, "set-change", 0)
+    assert client.follow(it.at(19), it.second_set).code == "set-other"
+    assert client.follow(it.change.sealed, it.first_set).code == "set-other"
+    assert client.follow(it.change.sealed, it.change.next_set).true
+    assert client.see_head(it.at(25)).true
+
+
+def test_F40_a_hand_over_that_was_the_head_is_followed_too():
+    it = story()
+    client = it.early_client()
+    assert client.see_head(it.at(HAND_OVER)).true
+    assert client.follow(it.change.sealed, it.change.next_set).true
+    assert client.see_head(it.at(21)).true
+
+
+def test_F40_the_old_set_seals_nothing_after_the_hand_over():
+    it = story()
+    client = it.client()
+    forged = forge(it, 36, it.first_set, set_hash=it.first_set.hash())
+    assert client.see_head(forged).answer is not Answer.TRUE
+    assert client.state.height == 35
+
+
+def test_F40_receipts_of_both_sets():
+    it = story()
+    client = it.client()
+    assert it.late_proof.old is None
+    assert client.check_receipt(it.late.raw, it.late_proof).true
+    assert it.early_proof.old is not None, "its set is gone: through history"
+    assert client.check_receipt(it.early.raw, it.early_proof).true
+    assert client.state.height == HEIGHTS, "the newer block of the proof became the head"
+
+
+def test_F40_a_block_of_an_earlier_set_needs_its_history():
+    it = story()
+    client = it.client()
+    bare = ReceiptProof(it.at(5), None, it.early_proof.transaction, it.early_proof.receipt, it.early_proof.receipt_path)
+    verdict = client.check_receipt(it.early.raw, bare)
+    assert (verdict.answer, verdict.code, verdict.height) == (Answer.MORE, "history", 5)
+    assert client.state.wanted == (5,)
+    assert client.check_receipt(it.early.raw, it.early_proof).true
+    assert not client.state.wanted
+
+
+def test_F40_wanted_heights_are_bounded():
+    it = story()
+    client = it.client()
+    for height in range(1, HAND_OVER + 1):
+        client.see_head(it.at(height))
+    assert len(client.state.wanted) == WANTED_MAX
+
+
+def test_F40_state_presence_and_absence():
+    it = story()
+    client = it.client()
+    head = it.at(HEIGHTS)
+    assert client.check_state(head, it.present.key, it.present.value, it.present.proof).true
+    assert client.check_state(head, it.absent.key, None, it.absent.proof).true
+    assert not client.check_state(head, it.absent.key, b"x", it.absent.proof).true
+    assert not client.check_state(head, it.present.key, None, it.present.proof).true
+    assert not client.check_state(head, it.present.key, it.present.value, it.absent.proof).true
+    assert not client.check_state(head, b"other", it.present.value, it.present.proof).true
+
+
+def test_F40_an_old_state_is_refused():
+    it = story()
+    client = it.client()
+    client.see_head(it.at(HEIGHTS))
+    verdict = client.check_state(it.at(30), it.present.key, it.present.value, it.present.proof)
+    assert verdict.code == "head-old"
+
+
+def test_F40_long_range_wants_the_owner():
+    it = story()
+    owner = signer("owner")
+    state = structs.replace(it.client().state, owner_key=owner.public_key, owner_spoke=True)
+    client = LightClient(state)
+    far = forge(it, 36, it.second_set, time_ms=state.time_ms + AWAY_MS_MAX + 1, epoch=1)
+    assert client.see_head(far).code == "owner-head"
+    assert client.see_head(far, signer("thief").sign(result_digest(far.result))).code == "owner-head"
+    assert client.state.height == 35
+    proof = structs.replace(it.late_proof, sealed=far)
+    assert client.check_receipt(it.late.raw, proof).code == "owner-head", "evidence is under the same rule"
+    assert client.see_head(far, owner.sign(result_digest(far.result))).true
+
+
+def test_F40_a_cold_start_with_an_owner_wants_its_word():
+    it = story()
+    client = it.cold(key("owner"))
+    client.learn_genesis(it.chain.genesis.summary())
+    assert client.see_head(it.at(3)).code == "owner-head"
+    assert client.see_head(it.at(3), signer("owner").sign(result_digest(it.at(3).result))).true
+    assert client.see_head(it.at(4)).true
+
+
+def test_F40_many_set_changes_want_the_owner():
+    it = story()
+    client = LightClient(structs.replace(it.client().state, set_changes=SET_CHANGES_MAX + 1))
+    assert client.see_head(it.at(36)).code == "owner-head"
+
+
+def test_F40_a_fork_under_the_same_set_is_seen():
+    it = story()
+    client = it.client()
+    fork = forge(it, 35, it.second_set, state_root=bytes(range(32)), epoch=1)
+    assert client.see_head(fork).code == "head-fork"
+
+
+def test_F40_survives_a_power_cut_within_256_kib():
+    it = story()
+    client = it.client()
+    again = LightClient(decode(LightState, encode_state(client.state)))
+    assert again.state == client.state
+    assert again.see_head(it.at(30)).code == "head-old"
+    assert again.see_head(it.at(36)).true
+    sm2 = bytes([2]) * 65
+    members = tuple(Validator("x" * 60 + f"{i:04d}", sm2, sm2, bytes(32)) for i in range(100))
+    large = structs.replace(
+        client.state,
+        validators=ValidatorSet(1, members),
+        head=SealedHeader(bytes(4096), bytes(1024), tuple(Vote(i, bytes(64)) for i in range(100))),
+        wanted=tuple(range(WANTED_MAX)),
+        neighbours=("n" * 64,) * 8,
+    )
+    assert len(encode_state(large)) <= STATE_BYTES_MAX // 4
+
+
+def test_F40_a_head_is_verified_once(monkeypatch: pytest.MonkeyPatch):
+    it = story()
+    client = it.client()
+    calls: list[object] = []
+
+    def counted(*args: object) -> object:
+        calls.append(args)
+        return check_sealed(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("devices.light_client.check_sealed", counted)
+    for _ in range(5):
+        client.see_head(it.at(36))
+    assert len(calls) == 1
+
+
+# ── attacks ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def with_seal(sealed: SealedHeader, votes: tuple[Vote, ...]) -> SealedHeader:
+    """The same block with other signatures."""
+    return SealedHeader(sealed.header, sealed.result, votes)
+
+
+ATTACKS: dict[str, Callable[[Story], SealedHeader]] = {
+    "forged signature": lambda it: with_seal(
+        it.at(36), (Vote(it.at(36).seal[0].voter, bytes(64)), *it.at(36).seal[1:])
+    ),
+    "seal of another block": lambda it: with_seal(it.at(36), it.at(37).seal),
+    "one short of a quorum": lambda it: with_seal(it.at(36), it.at(36).seal[:-1]),
+    "one voter counted twice": lambda it: with_seal(it.at(36), (it.at(36).seal[0], *it.at(36).seal[:-1])),
+    "swapped votes": lambda it: with_seal(it.at(36), it.at(36).seal[::-1]),
+    "phantom voter": lambda it: with_seal(it.at(36), (*it.at(36).seal[:-1], Vote(99, it.at(36).seal[-1].signature))),
+    "phantom set": lambda it: forge(it, 36, validator_set(["a", "b", "c", "d"]), set_hash=bytes(32)),
+    "own set under the true hash": lambda it: forge(it, 36, validator_set(it.chain.names, epoch=9), epoch=9),
+    "set of the past": lambda it: forge(it, 36, it.first_set, set_hash=it.first_set.hash()),
+    "another chain": lambda it: forge(it, 36, it.second_set, chain_id=bytes(32), epoch=1),
+    "old head replayed": lambda it: it.at(34),
+    "result of another block": lambda it: SealedHeader(it.at(36).header, it.at(37).result, it.at(37).seal),
+    "time runs back": lambda it: forge(it, 36, it.second_set, time_ms=1, epoch=1),
+    "truncated header": lambda it: SealedHeader(it.at(36).header[:-1], it.at(36).result, it.at(36).seal),
+    "no seal": lambda it: with_seal(it.at(36), ()),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+def test_F40_no_forged_head_is_believed(attack: Callable[[Story], SealedHeader]):
+    it = story()
+    client = it.client()
+    before = client.state
+    assert client.see_head(attack(it)).answer is not Answer.TRUE
+    assert structs.replace(client.state, wanted=()) == structs.replace(before, wanted=())
+
+
+def test_F40_no_proof_of_another_transaction_is_believed():
+    it = story()
+    client = it.client()
+    early, late = it.early_proof, it.late_proof
+    swapped = [
+        (it.early, late),
+        (it.late, early),
+        (it.late, structs.replace(late, receipt=early.receipt)),
+        (it.late, structs.replace(late, transaction=early.transaction)),
+        (it.late, structs.replace(late, receipt_path=early.receipt_path)),
+        (it.early, structs.replace(early, old=None)),
+        (it.late, structs.replace(late, old=early.old)),
+    ]
+    for tx, proof in swapped:
+        assert not client.check_receipt(tx.raw, proof).true
+    moved = structs.replace(late.receipt_path, index=late.receipt_path.index + 1)
+    assert not client.check_receipt(it.late.raw, structs.replace(late, receipt_path=moved)).true

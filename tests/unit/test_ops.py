@@ -1,0 +1,44 @@
+"""The operations listener: alive, ready with reasons, figures."""
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from node.api.limits import RateLimit
+from node.ops import make_ops_app
+from tests.edge_kit import running_edge
+
+
+async def test_F50_ready_with_reasons(tmp_path):
+    async with running_edge(tmp_path) as edge, TestClient(TestServer(make_ops_app(edge.link, edge.indexer))) as ops:
+        assert (await ops.get("/livez")).status == 200
+        assert (await (await ops.get("/version")).json())["name"] == "pilechain"
+        edge.core.peers = {"Teld": 0}
+        assert (await ops.get("/readyz")).status == 200
+
+        edge.link.last_status["peers"] = {"Teld": 50}  # as core told less than half a second ago
+        answer = await ops.get("/readyz")
+        assert answer.status == 503
+        assert (await answer.json())["reasons"] == ["not-synced: at height 0, peers at 50"]
+
+        edge.core.drop()
+        await edge.client.get("/v1/blocks")
+        reasons = (await (await ops.get("/readyz")).json())["reasons"]
+        assert [reason.partition(":")[0] for reason in reasons] == ["core-unreachable"]
+
+
+async def test_F50_metrics_name_their_units(tmp_path):
+    async with running_edge(tmp_path) as edge, TestClient(TestServer(make_ops_app(edge.link, edge.indexer))) as ops:
+        edge.chain.seal()
+        await edge.indexed()
+        await edge.get("/v1/blocks")
+        text = await (await ops.get("/metrics")).text()
+    assert "pilechain_sealed_height 1.0" in text
+    assert "pilechain_indexed_height 1.0" in text
+    assert "pilechain_consensus_view 0.0" in text
+    assert 'pilechain_api_request_seconds_count{operation="listBlocks",status="200"}' in text
+
+
+def test_F50_rate_limit_is_a_bucket_per_address():
+    limit = RateLimit(10)
+    assert sum(limit.allow("a", 0.0) for _ in range(100)) == 20
+    assert limit.allow("b", 0.0)
+    assert sum(limit.allow("a", 1.0) for _ in range(100)) == 10
