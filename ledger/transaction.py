@@ -76,7 +76,7 @@ class Signed(Wire):
     signature: Signature
 
 
-class Transaction(Struct, frozen=True):
+class Transaction(Struct, frozen=True, gc=False):
     """A decoded transaction with its bytes as received and both of its hashes."""
 
     raw: bytes

@@ -35,7 +35,7 @@ from node.complaints import Complaints
 from node.config import Config, split_address
 from node.effects import TICK_MS, DiskFull, Executed, Outcome, Stored
 from node.engine import Engine, EngineSetup
-from node.execution import SWITCH_S, Execution
+from node.execution import Execution
 from node.home import Home
 from node.inbox import Inbox
 from node.ipc import IpcServer
@@ -303,13 +303,11 @@ async def _run(home: Home, config: Config) -> None:
     core = Core(home, config)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, core.stop)
-    # What exists now lives as long as the process. Transactions come and go by the ten thousand without cycles; the
-    # default
-    # thresholds would walk all that wait, for tens of milliseconds, again and again.
+    # What exists now lives as long as the process. Work comes and goes by the ten thousand without cycles; the default
+    # thresholds would walk all that waits, for tens of milliseconds, again and again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    sys.setswitchinterval(SWITCH_S)
     await core.run()
 
 
