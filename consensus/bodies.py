@@ -3,6 +3,7 @@
 from consensus.effects import Verify
 from consensus.messages import Bodies, FetchBodies, split_leaves
 from consensus.normal import list_leaves
+from consensus.pace import ANSWER_BYTES_MAX
 from consensus.round import Proposal
 from consensus.state import State
 from consensus.table import Phase
@@ -13,8 +14,6 @@ LEAVES_ASKED_MAX = 4_096
 """Bodies asked for at once."""
 LATE_AFTER = 10
 """Times `bodies_ms`: whatever is still being verified then is asked for again; it may have been dropped."""
-BODIES_BYTES_MAX = 1024 * 1024
-"""Bytes of transactions in one answer: what a 100 Mbit/s line carries in a tenth of a second."""
 
 
 def ask(state: State) -> None:
@@ -38,7 +37,9 @@ def ask(state: State) -> None:
 
 
 def on_fetch_bodies(state: State, peer: str, message: FetchBodies) -> None:
-    """Answer from the pool, the proposals of the open height and the unsealed blocks."""
+    """Answer from the pool, the proposals of the open height and the unsealed blocks, at the peer's pace."""
+    if not state.pace.allows(peer, state.steady_ms):
+        return state.ignore("asks too fast", peer, message)
     block = _find(state, message.header_hash)
     if block is None and not message.leaves:
         return state.ignore("proposal not known here", peer, message)
@@ -49,11 +50,13 @@ def on_fetch_bodies(state: State, peer: str, message: FetchBodies) -> None:
     elif not message.leaves and isinstance(block, Block):
         leaves = b"".join(held)
     raws: list[bytes] = []
-    room = BODIES_BYTES_MAX
+    room = ANSWER_BYTES_MAX
     for leaf in split_leaves(message.leaves)[:LEAVES_ASKED_MAX]:
         transaction = held.get(leaf) or state.pool.get(leaf)
         if transaction is not None and (room := room - len(transaction.raw)) >= 0:
             raws.append(transaction.raw)
+    sought = max(len(message.leaves), len(leaves))  # a search that finds nothing is work as well
+    state.pace.spend(peer, state.steady_ms, sought + sum(map(len, raws)))
     if leaves or raws:
         state.send(Bodies(message.header_hash, leaves, tuple(raws)), peer)
     return None

@@ -7,7 +7,7 @@ again.
 
 from consensus.certificates import check_committed
 from consensus.checkpoint import check_same
-from consensus.effects import Serve
+from consensus.effects import Charge, Serve
 from consensus.messages import (
     Checkpoint,
     Commit,
@@ -22,6 +22,7 @@ from consensus.messages import (
     ViewChange,
 )
 from consensus.normal import commit, finish
+from consensus.pace import ANSWER_BYTES_MAX
 from consensus.proposal import read
 from consensus.round import Proposal
 from consensus.state import K, State
@@ -32,8 +33,6 @@ from ledger.transaction import decode_transaction
 
 BLOCKS_ASKED_MAX = 4 * K
 """Blocks that one request may name; the answer's bytes are bounded too."""
-ANSWER_BYTES_MAX = 1024 * 1024
-"""Transactions' bytes in one answer (one block more may go beyond it)."""
 
 
 def position(state: State) -> Status:
@@ -42,12 +41,20 @@ def position(state: State) -> Status:
 
 
 def on_status(state: State, peer: str, message: Status) -> None:
-    """Note where a peer stands, and repeat our votes if it and we stand still together."""
+    """Note where a peer stands, and repeat our votes if it and we stand still together: a Status costs a few bytes, its
+    answer a proposal, so a peer gets no more than one in `still_ms`, however often it asks.
+    """
     state.peers[peer] = message
-    round_ = state.round
-    if message.committed == state.tip.height and state.steady_ms >= round_.moved_ms + state.timing.still_ms:
+    still_ms = state.steady_ms - state.timing.still_ms
+    if state.repeated_ms.get(peer, still_ms) > still_ms:
+        return
+    agreeing = message.committed == state.tip.height and still_ms >= state.round.moved_ms
+    sealing = still_ms >= state.sealed_ms
+    if agreeing or sealing:
+        state.repeated_ms[peer] = state.steady_ms
+    if agreeing:
         repeat_votes(state, peer)
-    if state.steady_ms >= state.sealed_ms + state.timing.still_ms:
+    if sealing:
         repeat_checkpoints(state, peer, message.sealed)
 
 
@@ -73,7 +80,7 @@ def repeat_checkpoints(state: State, peer: str, sealed: int) -> None:
 def ask(state: State) -> None:
     """Ask a peer that is ahead for the next blocks, one request at a time, each from the next such peer."""
     fetch = state.fetch
-    if fetch.peer is not None and state.steady_ms < fetch.asked_ms + state.timing.fetch_ms:
+    if fetch.arrived or (fetch.peer is not None and state.steady_ms < fetch.asked_ms + state.timing.fetch_ms):
         return
     if state.executed < state.tip.height:
         return  # the blocks that we have keep us busy
@@ -93,13 +100,17 @@ def ask(state: State) -> None:
 
 
 def on_fetch_blocks(state: State, peer: str, message: FetchBlocks) -> None:
-    """Serve from the store what it has, else the tail from memory."""
+    """Serve from the store what it has (whoever reads it gives one answer at a time to a peer), else the tail from
+    memory, at the peer's pace.
+    """
     last = min(message.last, message.first + BLOCKS_ASKED_MAX - 1)
     if not 0 < message.first <= last:
         raise PeerError("fetch-range", f"blocks {message.first} to {message.last}")
     if message.first <= state.stored:
         state.out.append(Serve(peer, message.first, min(last, state.stored)))
-        return
+        return None
+    if not state.pace.allows(peer, state.steady_ms):
+        return state.ignore("asks too fast", peer, message)
     blocks: list[SealedBlock] = []
     tail: list[CommittedBlock] = []
     room = ANSWER_BYTES_MAX
@@ -115,24 +126,41 @@ def on_fetch_blocks(state: State, peer: str, message: FetchBlocks) -> None:
         room -= sum(map(len, raws))
         if room < 0:
             break
+    state.pace.spend(peer, state.steady_ms, ANSWER_BYTES_MAX - room)
     if blocks or tail:
         state.send(SealedBlocks(tuple(blocks), tuple(tail)), peer)
-    return
+    return None
 
 
 def on_sealed_blocks(state: State, peer: str, message: SealedBlocks) -> None:
-    """Take over the blocks that we asked for, as far as there is room, then ask on."""
-    if peer != state.fetch.peer:
+    """Keep the blocks that we asked for until `take_next` has looked at each."""
+    fetch = state.fetch
+    if peer != fetch.peer or fetch.arrived:
         return state.ignore("not asked for", peer, message)
-    state.fetch.peer = None
-    before = state.sealed, state.tip.height
-    for block in message.blocks:
-        _take_sealed(state, block)
-    for committed in message.tail:
-        _take_committed(state, committed)
-    if (state.sealed, state.tip.height) == before:
-        state.ignore("nothing new", peer, message)
+    fetch.arrived.extend((*message.blocks, *message.tail))
+    if not fetch.arrived:
+        fetch.peer = None
     return None
+
+
+def take_next(state: State) -> None:
+    """Look at the next of the blocks that arrived: one per event, because hashing and checking a full block takes as
+    long as a turn may; votes that wait get theirs in between. A bad block is charged, and the rest is not looked at.
+    """
+    fetch = state.fetch
+    if not fetch.arrived or fetch.peer is None or state.disk_full:
+        return
+    block = fetch.arrived.popleft()
+    try:
+        if isinstance(block, SealedBlock):
+            _take_sealed(state, block)
+        else:
+            _take_committed(state, block)
+    except PeerError as error:
+        fetch.arrived.clear()
+        state.out.append(Charge(fetch.peer, error.code, error.message))
+    if not fetch.arrived:
+        fetch.peer = None
 
 
 def _take_sealed(state: State, block: SealedBlock) -> None:

@@ -44,6 +44,16 @@ HANDLERS: dict[type[Message], Handler] = {
     Bodies: bodies.on_bodies,
 }
 
+CUTTING = frozenset(
+    {
+        *("vote-forged", "vote-stranger", "proposal-forged", "checkpoint-forged"),
+        *("view-change-forged", "new-view-forged", "certificate-forged"),
+    }
+)
+"""Faults that no honest member commits and that cost us a signature's verification each: its connection is cut, and
+with it what else it has queued, so that nobody makes us verify for ever. It may connect again.
+"""
+
 READING = (FetchBlocks, FetchBodies, Status)
 """Messages that are answered even when the disk is full."""
 
@@ -87,7 +97,7 @@ class Replica:
         try:
             HANDLERS[type(message)](self.state, peer, message)
         except PeerError as error:
-            self.state.out.append(Charge(peer, error.code, error.message))
+            self.state.out.append(Charge(peer, error.code, error.message, cut=error.code in CUTTING))
 
     def peer_up(self, peer: str) -> None:
         """A connection is ready: the peer learns where we stand, and gets what it may have missed."""
@@ -101,6 +111,7 @@ class Replica:
         self.state.peers.pop(peer, None)
         if self.state.fetch.peer == peer:
             self.state.fetch.peer = None
+            self.state.fetch.arrived.clear()
 
     def offer(self, transactions: tuple[Transaction, ...]) -> None:
         """Verified transactions arrived."""
@@ -120,10 +131,13 @@ class Replica:
         self.state.log("warning", "disk full, not voting" if full else "disk has room again, voting")
 
     def settle(self) -> list[Effect]:
-        """Draw all conclusions, tell where we stand if it is time, and hand out the effects in their order."""
+        """Look at the next fetched block, draw all conclusions, tell where we stand if it is time, and hand out the
+        effects in their order.
+        """
         state = self.state
         if not self.halted:
             try:
+                catch_up.take_next(state)
                 self._resume()
                 while any(conclude(state) for conclude in CONCLUSIONS):
                     self._resume()

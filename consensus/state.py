@@ -1,5 +1,6 @@
 """The replica's memory, and the few things that every handler does with it: say, cast, ignore, charge."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
@@ -8,7 +9,17 @@ from msgspec.structs import replace
 
 from consensus.effects import Effect, Log, Outcome, Persist, Send
 from consensus.head import Head, Tip
-from consensus.messages import CommitCertificate, Message, NewView, Own, PrePrepare, Status
+from consensus.messages import (
+    CommitCertificate,
+    CommittedBlock,
+    Message,
+    NewView,
+    Own,
+    PrePrepare,
+    SealedBlock,
+    Status,
+)
+from consensus.pace import Pace
 from consensus.records import BlockRecord, LockRecord, VoteRecord
 from consensus.replay import ReplayWindow
 from consensus.round import Proposal, Round
@@ -102,6 +113,8 @@ class Fetch:
         self.asked_ms = 0
         self.count = 0
         """Requests so far: each goes to the next peer that is ahead."""
+        self.arrived: deque[SealedBlock | CommittedBlock] = deque()
+        """Its answer, as far as we have not looked at it: one message's worth at most."""
 
 
 class State:
@@ -158,6 +171,9 @@ class State:
         self.steady_ms = 0
         self.peers: dict[str, Status | None] = {}
         """Connected peers and where they last said that they stand."""
+        self.repeated_ms: dict[str, int] = {}
+        """Peer → steady time at which our votes were last repeated to it; as many as there are members."""
+        self.pace = Pace()
         self.sealed_ms = 0
         """Steady time of the last seal."""
         self.disk_full = False

@@ -70,19 +70,14 @@ class Book(Wire):
         return self.collateral_fen - self.reserved_fen - self.owed_fen
 
     @property
+    def own_fen(self) -> int:
+        """Sum of the first five accounts: zero in every book."""
+        return self.cash_fen + self.wallets_fen + self.held_fen + self.due_fen + self.earned_fen
+
+    @property
     def balances_fen(self) -> int:
         """Sum of the signed balances; zero over all companies."""
-        return (
-            self.cash_fen
-            + self.wallets_fen
-            + self.held_fen
-            + self.due_fen
-            + self.earned_fen
-            + self.deposited_fen
-            + self.collateral_fen
-            + self.pool_fen
-            + self.rewards_fen
-        )
+        return self.own_fen + self.deposited_fen + self.collateral_fen + self.pool_fen + self.rewards_fen
 
 
 class Due(Wire):

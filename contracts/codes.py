@@ -45,10 +45,11 @@ class Code(IntEnum):
     ACCOUNT_EXISTS = 1001, "the account is registered already"
     ACCOUNT_UNKNOWN = 1002, "no such account"
     KEY_INVALID = 1003, "the public key is malformed, of a scheme that this chain does not allow, or an unsafe point"
-    KEY_TAKEN = 1004, "the key is in use by a company"
+    KEY_TAKEN = 1004, "the key is in use by a company or an account"
     KEY_UNKNOWN = 1005, "the company has no such key"
     KEY_LAST = 1006, "the company would be left without a key for identity business"
     PERMISSION_UNKNOWN = 1007, "the permission table has no row for this method"
+    PERMISSION_FIXED = 1008, "who may change the permission table does not change: nobody could change it back"
 
     WALLET_UNKNOWN = 2001, "the sender has no wallet"
     PAYEE_UNKNOWN = 2002, "the payee has no wallet"
@@ -69,7 +70,7 @@ class Code(IntEnum):
 
     PILE_EXISTS = 3001, "a pile of this name is registered"
     PILE_UNKNOWN = 3002, "no such pile"
-    DEVICE_KEY_TAKEN = 3003, "the key belongs to another pile"
+    DEVICE_KEY_TAKEN = 3003, "the key belongs to a pile"
     NOT_PILE_OPERATOR = 3004, "only the pile's operator may do this"
     PILE_OUT_OF_SERVICE = 3005, "the pile is out of service"
     CONNECTOR_UNKNOWN = 3006, "the pile has no such connector; they are numbered from 1"
@@ -81,11 +82,13 @@ class Code(IntEnum):
     NOT_PILE_OWNER = 3012, "only the pile's owner may do this"
 
     TARIFF_MALFORMED = 4001, "the tariff's periods do not form a day, or a purchase price is above its energy price"
-    TARIFF_PAST = 4002, "a tariff must begin in the future"
+    TARIFF_NOTICE = 4002, "a tariff must be published earlier than this before it begins"
     REGION_UNKNOWN = 4003, "the region has no tariff in force"
     PRICE_ABOVE_CAP = 4004, "the price is above the regulator's cap"
     FEE_UNKNOWN = 4005, "the operator has published no service fee"
     NOT_GRID_COMPANY = 4006, "a grid company publishes tariffs in its own name only"
+    REGION_OF_ANOTHER = 4007, "the region's tariffs are another grid company's; the regulator gives regions away"
+    GRID_COMPANY_UNKNOWN = 4008, "the tariff names no grid company of the consortium"
 
     SESSION_UNKNOWN = 5001, "no such session"
     SESSION_STATE = 5002, "the session is not in a state that allows this"

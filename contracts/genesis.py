@@ -14,9 +14,12 @@ from ledger.codec import Wire, decode, encode
 from ledger.errors import ClientError
 from ledger.genesis import Genesis
 from ledger.tariff import Tariff, is_well_formed
-from ledger.units import U63, Name, PublicKey
+from ledger.units import U63, Name, PublicKey, Span
 
 V = TypeVar("V", bound=Wire)
+
+BLOCK_REWARD_FEN_MAX = 10**9
+"""Ten million yuan: what empty pools come to owe stays within 64 bits for billions of blocks."""
 
 
 class CompanySetup(Wire):
@@ -61,15 +64,17 @@ class ConsortiumParameters(Wire):
     parameters.
     """
 
-    session_time_out_ms: U63 = 24 * 3_600_000
+    session_time_out_ms: Span = 24 * 3_600_000
     """From a session's start to its claim window, if nobody stops it. Longest stay that a pile can bill."""
-    claim_window_ms: U63 = 24 * 3_600_000
-    clock_error_max_ms: U63 = 3 * 60_000
+    claim_window_ms: Span = 24 * 3_600_000
+    clock_error_max_ms: Span = 3 * 60_000
     """Of a pile (JJG 1148: 3 min in service)."""
-    block_reward_fen: U63 = 100
+    block_reward_fen: Annotated[int, Meta(ge=0, le=BLOCK_REWARD_FEN_MAX)] = 100
     """From the reward pools to the bookkeeper of a non-empty block."""
     caps: Caps = Caps(service_price_e4_max=8_000, occupancy_fen_per_minute_max=100)
     """0.8 yuan per kWh (Tianjin, P1), 1 yuan per minute."""
+    tariff_notice_ms: Span = 2 * 3_600_000
+    """From a tariff's publication to its beginning, at least: time for drivers and operators to see it coming."""
 
 
 class Consortium(Wire):
@@ -138,6 +143,7 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
         put(tariff.FEES, fee.operator.encode(), fee.fee)
     limits = consortium.parameters
     put(tariff.CAPS, b"", limits.caps)
+    put(tariff.SETTINGS, b"", tariff.Settings(limits.tariff_notice_ms))
     put(books.SETTINGS, b"", books.Settings(limits.block_reward_fen))
     times = session.Settings(
         genesis.parameters.session_start_max_ms,

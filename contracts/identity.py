@@ -2,9 +2,10 @@
 
 A company acts through its keys; each key carries the types of business that the company lets it act in. A driver's or
 pile owner's account is a public key with a home operator, which registers it; its wallet is opened in the money
-contract at the same time. The permission table says which roles may send which method, and in which type of business
-that is. The executor asks it before every call; a change takes effect with the next block, so all calls of one block
-are judged alike.
+contract at the same time. A key is one company's, one account's or one device's.
+
+The permission table says which roles may send which method, and in which type of business that is. The executor asks
+it before every call; a change takes effect with the next block, so all calls of one block are judged alike.
 
 Companies are those of the genesis document; admission by vote comes with governance.
 """
@@ -16,7 +17,7 @@ from msgspec import Meta
 from contracts.codes import Code
 from contracts.contract import COMPANY_ROLES, Business, Contract, Role
 from contracts.host import Host, Table
-from contracts.numbers import IDENTITY, MONEY, REGISTRY
+from contracts.numbers import IDENTITY, MONEY, REGISTRY, TARIFF
 from ledger.codec import Wire
 from ledger.keys import Scheme
 from ledger.transaction import Branch
@@ -105,6 +106,13 @@ class KeyArgs(Wire):
     key: PublicKey
 
 
+class RoleArgs(Wire):
+    """`identity.has_role`."""
+
+    company: str
+    role: Role
+
+
 class PermitArgs(Wire):
     """`identity.permit`: who may send a method from the next block on."""
 
@@ -158,9 +166,7 @@ def register_account(host: Host, args: AccountArgs) -> None:
     home = host.company or ""
     if host.get(ACCOUNTS, args.account) is not None:
         host.fail(Code.ACCOUNT_EXISTS)
-    if host.get(KEYS, args.account) is not None:
-        host.fail(Code.KEY_TAKEN)
-    _check_key(host, args.account)
+    _check_new_key(host, args.account)
     host.put(ACCOUNTS, args.account, Account(home))
     host.call(MONEY, "open_wallet", OpenWalletArgs(args.account, home))
     host.emit(_ACCOUNT_REGISTERED, AccountRegistered(args.account, home))
@@ -171,11 +177,9 @@ def add_key(host: Host, args: AddKeyArgs) -> None:
     """A company gives itself a further key, for some types of business."""
     name = host.company or ""
     company = _company(host, name)
-    if host.get(KEYS, args.key) is not None or host.get(ACCOUNTS, args.key) is not None:
-        host.fail(Code.KEY_TAKEN)
     if len(company.keys) >= KEYS_PER_COMPANY_MAX:
         host.fail(Code.KEY_INVALID)
-    _check_key(host, args.key)
+    _check_new_key(host, args.key)
     host.put(KEYS, args.key, CompanyKey(name, tuple(sorted(set(args.businesses)))))
     host.put(COMPANIES, name.encode(), Company(company.display_name, company.roles, (*company.keys, args.key)))
     host.emit(_KEY_ADDED, KeyChanged(name, args.key))
@@ -201,6 +205,8 @@ def revoke_key(host: Host, args: KeyArgs) -> None:
 def permit(host: Host, args: PermitArgs) -> None:
     """The regulator changes a row of the permission table; it rules from the next block on."""
     key = permission_key(args.contract, args.method)
+    if key == permission_key(IDENTITY, "permit"):
+        host.fail(Code.PERMISSION_FIXED)
     if host.get(PERMISSIONS, key) is None:
         host.fail(Code.PERMISSION_UNKNOWN)
     roles = tuple(sorted(set(args.roles)))
@@ -220,9 +226,14 @@ def home_of(host: Host, args: AccountArgs) -> str:
 @CONTRACT.internal(KeyArgs, REGISTRY)
 def check_device_key(host: Host, args: KeyArgs) -> None:
     """Whether a device may have this key: sound, and neither a company's nor an account's."""
-    if host.get(KEYS, args.key) is not None or host.get(ACCOUNTS, args.key) is not None:
-        host.fail(Code.KEY_TAKEN)
     _check_key(host, args.key)
+
+
+@CONTRACT.internal(RoleArgs, TARIFF)
+def has_role(host: Host, args: RoleArgs) -> bool:
+    """Whether there is such a company and it has the role."""
+    company = host.get(COMPANIES, args.company.encode())
+    return company is not None and args.role in company.roles
 
 
 def _company(host: Host, name: str) -> Company:
@@ -232,7 +243,15 @@ def _company(host: Host, name: str) -> Company:
     return company
 
 
+def _check_new_key(host: Host, key: bytes) -> None:
+    """Whether a company or account may have this key: sound, and nobody's, devices included."""
+    _check_key(host, key)
+    host.call(REGISTRY, "check_no_device", KeyArgs(key))
+
+
 def _check_key(host: Host, key: bytes) -> None:
+    if host.get(KEYS, key) is not None or host.get(ACCOUNTS, key) is not None:
+        host.fail(Code.KEY_TAKEN)
     settings = host.get(SETTINGS)
     schemes = frozenset(settings.schemes) if settings else frozenset()
     if not host.key_is_sound(key, schemes):

@@ -197,6 +197,9 @@ class PileShared(Wire):
     shared: bool
 
 
+PileEvent = PileRegistered | PileInspected | PileServiceSet | PileShared
+"""Every event of this contract names its pile."""
+
 _REGISTERED = CONTRACT.event("registry.pile-registered", PileRegistered)
 _INSPECTED = CONTRACT.event("registry.pile-inspected", PileInspected)
 _SERVICE_SET = CONTRACT.event("registry.service-set", PileServiceSet)
@@ -217,8 +220,7 @@ def register(host: Host, args: RegisterArgs) -> None:
         host.fail(Code.PILE_MALFORMED)
     if host.get(PILES, name) is not None:
         host.fail(Code.PILE_EXISTS)
-    if host.get(DEVICES, pile.public_key) is not None:
-        host.fail(Code.DEVICE_KEY_TAKEN)
+    check_no_device(host, KeyArgs(pile.public_key))
     host.call(IDENTITY, "check_device_key", KeyArgs(pile.public_key))
     if pile.kind is PileKind.PRIVATE:
         host.call(IDENTITY, "home_of", AccountArgs(pile.owner))
@@ -304,6 +306,13 @@ def free(host: Host, args: FreeArgs) -> bytes:
         before = _connector(host, state, args.connector)
         _put_connector(host, args.pile, state, args.connector, replace(before, session=b""))
     return state.last_session
+
+
+@CONTRACT.internal(KeyArgs, IDENTITY)
+def check_no_device(host: Host, args: KeyArgs) -> None:
+    """Whether a key is no device's, for the identity contract, which gives keys to companies and accounts."""
+    if host.get(DEVICES, args.key) is not None:
+        host.fail(Code.DEVICE_KEY_TAKEN)
 
 
 # ── shared with genesis ───────────────────────────────────────────────────────────────────────────────────────────────

@@ -220,11 +220,9 @@ def start(host: Host, args: StartArgs) -> None:
         host.fail(Code.START_LATE)
     if record.state is not State.OPEN:
         host.fail(Code.SESSION_STATE)
-    settings = _settings(host)
-    if abs(args.time_ms - host.now_ms) > settings.start_max_ms + settings.clock_error_max_ms:
-        host.fail(Code.TIME_IMPLAUSIBLE)
+    _check_time(host, agreed.opened_ms - _settings(host).clock_error_max_ms, args.time_ms)
     host.call(REGISTRY, "begin", BeginArgs(agreed.pile, agreed.connector, args.meter_wh))
-    due_ms = host.now_ms + settings.time_out_ms
+    due_ms = host.now_ms + _settings(host).time_out_ms
     begin = BorderReading(args.time_ms, args.meter_wh)
     host.cancel(record.due_ms, args.session)
     host.put(SESSIONS, args.session, Session(State.CHARGING, agreed, due_ms, begin))
@@ -242,8 +240,7 @@ def stop(host: Host, args: StopArgs) -> None:
     if begin is None or record.state not in (State.CHARGING, State.CLAIM):
         host.fail(Code.SESSION_STATE)
     end = args.borders[-1]
-    if not begin.time_ms <= args.charging_ended_ms <= end.time_ms <= host.now_ms + _settings(host).clock_error_max_ms:
-        host.fail(Code.TIME_IMPLAUSIBLE)
+    _check_time(host, begin.time_ms, args.charging_ended_ms, end.time_ms)
     host.charge(LINE_GAS * len(args.borders))
     tariff = _tariff(host, agreed)
     if [reading.time_ms for reading in args.borders[:-1]] != borders(tariff, begin.time_ms, end.time_ms):
@@ -274,8 +271,7 @@ def claim(host: Host, args: ClaimArgs) -> None:
     newest = record.claim.number if record.claim else -1
     if reading.session != args.session or reading.number <= newest:
         host.fail(Code.READING_MISMATCH)
-    if not begin.time_ms <= reading.time_ms <= host.now_ms + _settings(host).clock_error_max_ms:
-        host.fail(Code.TIME_IMPLAUSIBLE)
+    _check_time(host, begin.time_ms, reading.time_ms)
     end = BorderReading(reading.time_ms, reading.meter_wh)
     _check_registers(host, agreed, (begin, end))
     if not host.verify(agreed.pile_key, reading_digest(args.signed.reading), args.signed.signature):
@@ -327,14 +323,19 @@ def close(host: Host, args: SessionArgs) -> None:
 # ── parts of methods ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+def _check_time(host: Host, *times_ms: int) -> None:
+    """Times of a device never run backwards, nor further ahead of the chain than its clock may be off."""
+    if list(times_ms) != sorted(times_ms) or times_ms[-1] > host.now_ms + _settings(host).clock_error_max_ms:
+        host.fail(Code.TIME_IMPLAUSIBLE)
+
+
 def _check_registers(host: Host, agreed: Agreed, readings: tuple[BorderReading, ...]) -> None:
     """Registers never run backwards, nor faster than the pile can deliver."""
-    first, last = readings[0], readings[-1]
     meters = [reading.meter_wh for reading in readings]
     if meters != sorted(meters):
         host.fail(Code.REGISTER_BACKWARDS)
-    energy_wh = last.meter_wh - first.meter_wh
-    if energy_wh * _WMS_PER_WH > ENERGY_FACTOR * agreed.power_w * (last.time_ms - first.time_ms):
+    stay_ms = readings[-1].time_ms - readings[0].time_ms
+    if (meters[-1] - meters[0]) * _WMS_PER_WH > ENERGY_FACTOR * agreed.power_w * stay_ms:
         host.fail(Code.ENERGY_IMPLAUSIBLE)
 
 

@@ -2,14 +2,17 @@
 
 A tariff is published ahead of its time and replaces the one before for sessions that open after it; a session is
 billed to its end by the tariff and fee in force when it opened, which its driver could know. Per region one tariff is
-in force and one may wait.
+in force and one may wait. A region belongs to the grid company of its tariffs; the regulator gives it to another, and
+a new region to its first.
 """
 
 from contracts.codes import Code
 from contracts.contract import Business, Contract, Role, name_bytes
 from contracts.host import Host, Table
-from contracts.numbers import SESSION, TARIFF
+from contracts.identity import RoleArgs
+from contracts.numbers import IDENTITY, SESSION, TARIFF
 from ledger.codec import Wire
+from ledger.errors import OurError
 from ledger.tariff import PriceE4, Tariff, is_well_formed
 from ledger.transaction import Branch
 from ledger.units import U32, U63, Name
@@ -44,11 +47,19 @@ class Caps(Wire):
     occupancy_fen_per_minute_max: U32
 
 
+class Settings(Wire):
+    """From genesis; chain time."""
+
+    notice_ms: U63
+    """From a tariff's publication to its beginning, at least."""
+
+
 PLANS = Table(TARIFF, b"p", Plan)
 TARIFFS = Table(TARIFF, b"t", Tariff)
 """Key: region, NUL, effective_from_ms (8 bytes). Kept for good: bills are checked against it."""
 FEES = Table(TARIFF, b"f", ServiceFee)
 CAPS = Table(TARIFF, b"c", Caps)
+SETTINGS = Table(TARIFF, b"s", Settings)
 
 
 def tariff_key(region: str, effective_from_ms: int) -> bytes:
@@ -125,19 +136,23 @@ _CAPS_SET = CONTRACT.event("tariff.caps-set", CapsSet)
 # ── methods ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@CONTRACT.method(PublishArgs, (Role.GRID,))
+@CONTRACT.method(PublishArgs, (Role.GRID, Role.REGULATOR))
 def publish(host: Host, args: PublishArgs) -> None:
-    """A grid company announces the prices of a region from a future time on, instead of what it announced before."""
+    """A region's grid company announces its prices from a future time on, instead of what was announced before; the
+    regulator does it for a new region or a new company.
+    """
     tariff = args.tariff
-    if tariff.grid != host.company:
-        host.fail(Code.NOT_GRID_COMPANY)
-    if not is_well_formed(tariff):
-        host.fail(Code.TARIFF_MALFORMED)
-    if tariff.effective_from_ms <= host.now_ms:
-        host.fail(Code.TARIFF_PAST)
     region = name_bytes(host, tariff.region)
     plan = host.get(PLANS, region)
+    if not host.call(IDENTITY, "has_role", RoleArgs(host.company or "", Role.REGULATOR)):
+        _check_owner(host, tariff, plan)
+    elif not host.call(IDENTITY, "has_role", RoleArgs(tariff.grid, Role.GRID)):
+        host.fail(Code.GRID_COMPANY_UNKNOWN)
+    if not is_well_formed(tariff):
+        host.fail(Code.TARIFF_MALFORMED)
     start_ms = tariff.effective_from_ms
+    if start_ms < host.now_ms + _settings(host).notice_ms:
+        host.fail(Code.TARIFF_NOTICE)
     host.put(PLANS, region, Plan(in_force_from(plan, host.now_ms) if plan else start_ms, start_ms))
     host.put(TARIFFS, tariff_key(tariff.region, start_ms), tariff)
     host.emit(_PUBLISHED, TariffPublished(tariff))
@@ -183,6 +198,24 @@ def find(host: Host, args: TariffArgs) -> Tariff:
     if tariff is None:
         host.fail(Code.REGION_UNKNOWN)
     return tariff
+
+
+def _check_owner(host: Host, tariff: Tariff, plan: Plan | None) -> None:
+    """Whether the sender publishes its own prices in a region whose tariffs, in force and waiting, are its own."""
+    if tariff.grid != host.company:
+        host.fail(Code.NOT_GRID_COMPANY)
+    if plan is None:
+        host.fail(Code.REGION_OF_ANOTHER)
+    for from_ms in (in_force_from(plan, host.now_ms), plan.next_from_ms):
+        if find(host, TariffArgs(tariff.region, from_ms)).grid != host.company:
+            host.fail(Code.REGION_OF_ANOTHER)
+
+
+def _settings(host: Host) -> Settings:
+    settings = host.get(SETTINGS)
+    if settings is None:
+        raise OurError("settings-missing", "the tariff contract has no settings in this state")
+    return settings
 
 
 def in_force_from(plan: Plan, now_ms: int) -> int:

@@ -4,12 +4,13 @@ Everything works on any state reader (a store's snapshot, memory). Functions end
 state, whose value decodes to the struct named.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 
 from contracts import books, identity, registry, session, tariff
 from contracts.books import Book, Wallet
 from contracts.host import StateReader
-from contracts.identity import Account, Company, CompanyKey
+from contracts.identity import Account, Company
 from contracts.registry import Pile, PileState
 from contracts.session import Session
 from contracts.system import BRANCH_HEADS, branch_key
@@ -28,24 +29,9 @@ def book_key(company: str) -> bytes:
     return books.BOOKS.key(company.encode())
 
 
-def session_key(session_id: bytes) -> bytes:
-    """State key of a session (`session.Session`)."""
-    return session.SESSIONS.key(session_id)
-
-
 def pile_key(pile: str) -> bytes:
     """State key of a pile's record (`registry.Pile`)."""
     return registry.PILES.key(pile.encode())
-
-
-def pile_state_key(pile: str) -> bytes:
-    """State key of what changes of a pile (`registry.PileState`)."""
-    return registry.STATES.key(pile.encode())
-
-
-def account_key(account: bytes) -> bytes:
-    """State key of an account (`identity.Account`)."""
-    return identity.ACCOUNTS.key(account)
 
 
 def branch_head_key(branch: Branch) -> bytes:
@@ -68,11 +54,6 @@ def company(state: StateReader, name: str) -> Company | None:
     return identity.COMPANIES.read(state, name.encode())
 
 
-def company_of_key(state: StateReader, key: bytes) -> CompanyKey | None:
-    """Which company a key acts for, and in which types of business."""
-    return identity.KEYS.read(state, key)
-
-
 def companies(state: StateReader) -> dict[str, Company]:
     """All members by name."""
     return {key.decode(): record for key, record in identity.COMPANIES.scan(state)}
@@ -91,6 +72,47 @@ def balances(state: StateReader) -> dict[str, Book]:
 def balances_sum_fen(state: StateReader) -> int:
     """Sum of all signed balances: zero, or money was made or lost. One record per company."""
     return sum(record.balances_fen for _, record in books.BOOKS.scan(state))
+
+
+def audit(state: StateReader) -> list[str]:
+    """What is wrong with the money of a state, in sentences; empty if every book agrees with its records and all sums
+    to zero. Reads every wallet, escrow, pay-out and claim: for audits, never per block.
+    """
+    wallets, held, due, owed, reserved = Counter[str](), Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    found = []
+    for key, purse in books.WALLETS.scan(state):
+        wallets[purse.home] += purse.balance_fen
+        if purse.balance_fen < 0:
+            found.append(f"wallet {key.hex()} holds {purse.balance_fen} fen")
+    for _, hold in books.HOLDS.scan(state):
+        held[hold.home] += hold.amount_fen
+        for name in {hold.home, hold.operator}:
+            reserved[name] += hold.amount_fen
+    for _, payout in books.PAYOUTS.scan(state):
+        held[payout.home] += payout.amount_fen
+    for debtor, creditor, amount_fen in claims(state):
+        due[debtor] += amount_fen
+        due[creditor] -= amount_fen
+        owed[debtor] += amount_fen
+    records = balances(state)
+    for name in sorted({*records, *wallets, *held, *due, *reserved}):
+        record = records.get(name, Book())
+        for what, booked_fen, counted_fen in (
+            ("wallets", record.wallets_fen, wallets[name]),
+            ("escrow and pay-outs", record.held_fen, held[name]),
+            ("claims", record.due_fen, due[name]),
+            ("debts", record.owed_fen, owed[name]),
+            ("reservations", record.reserved_fen, reserved[name]),
+        ):
+            if booked_fen != counted_fen:
+                found.append(f"{name}: its book says {booked_fen} fen of {what}, their records {counted_fen}")
+        if record.headroom_fen < 0:
+            found.append(f"{name}: its headroom is {record.headroom_fen} fen")
+        if record.own_fen:
+            found.append(f"{name}: its own accounts sum to {record.own_fen} fen")
+    if total_fen := balances_sum_fen(state):
+        found.append(f"all balances sum to {total_fen} fen")
+    return found
 
 
 def rewards_fen(state: StateReader) -> dict[str, int]:

@@ -80,6 +80,16 @@ class Verdict(Struct, frozen=True):
 PROVEN = Verdict(Answer.TRUE)
 
 
+class Standing(Wire):
+    """Where a light client stood before it followed a hand-over that only its owner's word can confirm."""
+
+    validators: ValidatorSet
+    set_since: U63
+    height: U63
+    head: SealedHeader | None
+    set_changes: U32
+
+
 class LightState(Wire):
     """All that a light client remembers."""
 
@@ -98,6 +108,8 @@ class LightState(Wire):
     """Hand-overs followed since the owner's last word."""
     owner_spoke: bool = False
     """Whether the owner has signed any head yet: on a cold start it must, if its key is known."""
+    fallback: Standing | None = None
+    """Set while the validator set is tentative: nothing but a head with the owner's signature is believed under it."""
     wanted: Annotated[tuple[U63, ...], Meta(max_length=WANTED_MAX)] = ()
     """Heights of blocks under earlier sets whose proof is awaited, newest last."""
     neighbours: Annotated[tuple[Name, ...], Meta(max_length=NEIGHBOURS_MAX)] = ()
@@ -250,6 +262,10 @@ class LightClient:
         return header, result
 
     def _advance(self, sealed: SealedHeader, owner_signature: bytes) -> None:
+        state = self.state
+        by_owner = bool(state.owner_key) and verify(state.owner_key, result_digest(sealed.result), owner_signature)
+        if by_owner:
+            self._fall_back(decode(Header, sealed.header))
         header, _ = self._sealed(sealed)
         state = self.state
         if header.height <= state.height:
@@ -257,7 +273,6 @@ class LightClient:
             raise PeerError("head-old", f"height {header.height}, the head is at {state.height}")
         if header.time_ms <= state.time_ms:
             raise PeerError("head-time", f"height {header.height} is sealed at an earlier time than the head")
-        by_owner = bool(state.owner_key) and verify(state.owner_key, result_digest(sealed.result), owner_signature)
         if not by_owner and self._owner_must_speak(header.time_ms):
             raise _More("owner-head", state.height)
         self.state = structs.replace(
@@ -267,29 +282,62 @@ class LightClient:
             time_ms=header.time_ms,
             set_changes=0 if by_owner else state.set_changes,
             owner_spoke=by_owner or state.owner_spoke,
+            fallback=None,
         )
 
     def _owner_must_speak(self, time_ms: int) -> bool:
         state = self.state
         cold = bool(state.owner_key) and not state.owner_spoke
-        return cold or time_ms - state.time_ms > AWAY_MS_MAX or state.set_changes > SET_CHANGES_MAX
+        away = time_ms - state.time_ms > AWAY_MS_MAX
+        return cold or away or state.set_changes > SET_CHANGES_MAX or state.fallback is not None
+
+    def _fall_back(self, header: Header) -> None:
+        """Give up a tentative set if a block is not of it: the hand-overs that led there may have been forged."""
+        state = self.state
+        if (standing := state.fallback) and (header.set_hash != self._set_hash or header.height <= state.set_since):
+            self._set_hash = standing.validators.hash()
+            self.state = structs.replace(
+                state,
+                validators=standing.validators,
+                set_since=standing.set_since,
+                height=standing.height,
+                head=standing.head,
+                set_changes=standing.set_changes,
+                fallback=None,
+            )
 
     def _hand_over(self, sealed: SealedHeader, next_set: ValidatorSet) -> None:
+        if self.state.fallback and decode(Header, sealed.header).set_hash == self.state.fallback.validators.hash():
+            # Another way on from the confirmed set: a forged hand-over must not keep the true one out.
+            self._fall_back(decode(Header, sealed.header))
         header, result = self._sealed(sealed)
         next_hash = next_set.hash()
         if header.height < self.state.height:
             raise PeerError("head-old", f"hand-over at {header.height}, the head is at {self.state.height}")
         if result.next_set_hash == self._set_hash or result.next_set_hash != next_hash:
             raise PeerError("set-other", f"height {header.height} does not hand over to that set")
-        # The chain goes on: time and long-range rule are judged at the head that follows, signed by the new set.
+        state, fallback, time_ms = self.state, self.state.fallback, header.time_ms
+        if time_ms < state.time_ms:
+            raise PeerError("head-time", f"height {header.height} is sealed at an earlier time than the head")
+        if self._owner_must_speak(time_ms):
+            # Long-range attack: members that left long ago may hand over to anybody. Followed tentatively, because the
+            # head that the owner signs may lie under a later set.
+            if not state.owner_key or state.validators is None:
+                raise _More("owner-head", state.height)
+            fallback = fallback or Standing(
+                state.validators, state.set_since, state.height, state.head, state.set_changes
+            )
+            time_ms = state.time_ms
         self._set_hash = next_hash
         self.state = structs.replace(
-            self.state,
+            state,
             validators=next_set,
             set_since=header.height,
             height=header.height,
             head=sealed,
-            set_changes=self.state.set_changes + 1,
+            time_ms=time_ms,
+            set_changes=state.set_changes + 1,
+            fallback=fallback,
         )
 
     def _block_of(self, proof: ReceiptProof) -> tuple[Header, Result]:

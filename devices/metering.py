@@ -1,9 +1,11 @@
 """When a pile reads its register, and what becomes of the readings until the archive confirms them."""
 
-from devices.pile_parts import LOGS_MAX, PileConfig, PileState
+from devices.pile_parts import ARCHIVE_PAUSE_MS, LOGS_MAX, PileConfig, PileState
 from devices.session import Prices, ReadingLog, Session
-from ledger.charging import ReadingReason
-from ledger.keys import Signer
+from devices.wire import Archived, archived_digest
+from ledger.charging import ReadingReason, reading_digest
+from ledger.errors import PeerError
+from ledger.keys import Signer, verify
 
 MWH_PER_WH = 1000
 
@@ -61,15 +63,42 @@ class Metering:
         session = self._state.session
         return session is not None and session.id == log.session and not session.ended
 
-    def confirm(self, session: bytes, count: int) -> bool:
-        """The archive holds so many readings of a session; whether it is one of ours."""
-        log = next((log for log in self._state.logs if log.session == session), None)
+    def confirm(self, now_ms: int, archived: Archived) -> bool:
+        """Forget what the archive has signed for; whether there was any.
+
+        Raises PeerError: `archive-forged` (not signed by the operator's archive), `archive-behind` (it has lost what it
+        confirmed, so the rest can never follow) or `archive-other` (it holds other readings than these).
+        """
+        log = next((log for log in self._state.logs if log.session == archived.session), None)
         if log is None:
             return False
-        log.confirm(count)
+        session, count, digest = archived.session, archived.count, archived.digest
+        signed = archived_digest(self._state.light.chain_id, self._config.name, session, count, digest)
+        if not verify(self._config.archive_key, signed, archived.signature):
+            # Anybody on the broker could make the pile destroy its evidence.
+            raise PeerError("archive-forged", "that confirmation is not signed by the operator's archive")
+        if count == log.first:
+            return False
+        if count < log.first:
+            self._pause(log, now_ms)
+            raise PeerError("archive-behind", f"the archive holds {count} readings, {log.first} were confirmed")
+        if count > log.end or reading_digest(log.readings[count - log.first - 1].reading) != digest:
+            self._pause(log, now_ms)
+            raise PeerError("archive-other", "the archive holds other readings of that session")
+        log.forget(count)
         if not log.readings and not self.is_open(log):
             self.drop(session)
         return True
+
+    def refused(self, now_ms: int, message_id: int) -> None:
+        """The archive would not take a message: let its log rest. The refusal is unsigned, so nothing is dropped."""
+        carried = [log for log in self._state.logs if log.message_id >= message_id]
+        if carried:
+            self._pause(min(carried, key=lambda log: log.message_id), now_ms)
+
+    @staticmethod
+    def _pause(log: ReadingLog, now_ms: int) -> None:
+        log.paused_until_ms = now_ms + ARCHIVE_PAUSE_MS
 
     def drop(self, session: bytes) -> None:
         """Forget a session's log."""

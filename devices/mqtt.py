@@ -127,8 +127,14 @@ class MqttLink:
         while True:
             topic, payload, retain = await self._outgoing.get()
             self.bytes_up += _packet_bytes(topic, payload, self._mqtt5)
-            await client.publish(topic, payload, qos=1, retain=retain, properties=self._expiry(retain))
-            self.bytes_down += ACK_BYTES
+            try:
+                await client.publish(topic, payload, qos=1, retain=retain, properties=self._expiry(retain))
+                self.bytes_down += ACK_BYTES
+            except aiomqtt.MqttCodeError:
+                return  # the connection is gone: `_converse` ends too, and `run` makes another
+            except aiomqtt.MqttError as error:
+                # No PUBACK in time: the link or the broker is slow. The message is on its way; the next ones must go.
+                log.debug("mqtt.unacknowledged", client=self._settings.client_id, error=str(error))
             _stop_if_cancelled()
 
     def _client(self) -> aiomqtt.Client:

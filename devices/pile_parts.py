@@ -13,19 +13,28 @@ from devices.wire import STATE_KEYS_MAX
 LOGS_MAX = 8
 """Sessions whose readings may wait for the archive."""
 FINAL_REFUSALS = frozenset({"reading-conflict", "reading-forged", "reading-malformed", "reading-session"})
-"""Codes after which the archive will never take a log: sending it again would only cost bytes."""
+"""Codes after which the archive will hardly ever take a log: it is left alone for a while. Never dropped: a refusal is
+unsigned, and a broker that could make a pile forget its evidence would be believed.
+"""
+ARCHIVE_PAUSE_MS = 60 * 60 * 1000
+"""How long a log rests that the archive does not take."""
+STOPS_REFUSED_MAX = 3
+"""Stops made anew for one session; after that the claim window settles it."""
 OCCUPIED = frozenset({Status.CHARGING, Status.SUSPENDED_EV, Status.SUSPENDED_EVSE})
 """States between the start and the stop."""
 
 
 class PriceBook(Protocol):
-    """Where in the chain's state a pile's prices stand: the contracts' layout, which devices do not know themselves."""
+    """Where in the chain's state a session's prices stand: the contracts' layout, which devices do not know."""
 
-    def keys(self, known: Mapping[bytes, bytes], at_ms: int) -> tuple[bytes, ...]:
-        """State keys that the prices of a session opened at a time rest on, as far as the known values tell."""
+    def keys(self, known: Mapping[bytes, bytes], session: bytes) -> tuple[bytes, ...]:
+        """State keys that a session's prices rest on, as far as the known values tell; its own record first."""
 
-    def prices(self, known: Mapping[bytes, bytes], at_ms: int) -> Prices | None:
+    def prices(self, known: Mapping[bytes, bytes], session: bytes) -> Prices | None:
         """Those prices, or None while values are missing."""
+
+    def runs(self, record: bytes) -> bool:
+        """Whether a session's record says that its start ran and its stop did not."""
 
 
 class PileConfig(Struct, frozen=True):
@@ -35,6 +44,8 @@ class PileConfig(Struct, frozen=True):
     """As registered on the chain; also its MQTT client id."""
     power_max_w: int
     price_book: PriceBook
+    archive_key: bytes
+    """Public key of the operator's readings archive: what it has signed for, the pile may forget."""
     connector: int = 1
     reading_interval_ms: int = 60_000
     readings_batch: int = 30
@@ -60,9 +71,9 @@ class PileState(Struct, array_like=True, forbid_unknown_fields=True):
     """Of records on the chain: each larger than all before."""
     message_id: int = 0
     price_values: Annotated[dict[bytes, bytes], Meta(max_length=STATE_KEYS_MAX)] = {}
-    """Proven state values by key: all that the prices in force rest on."""
-    prices_ms: int = 0
-    """When they were last proven."""
+    """Proven state values by key: the session's record and its tariff; the last tariff between sessions."""
+    clock_lead_ms: int = 0
+    """What the device's own clock is ahead of the chain's, as far as sealed heads tell."""
     session: Session | None = None
     logs: Annotated[list[ReadingLog], Meta(max_length=LOGS_MAX)] = []
     """Readings not confirmed by the archive, by session, the oldest first; a pile that cannot reach any archive

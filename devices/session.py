@@ -60,21 +60,22 @@ class ReadingLog(Struct, array_like=True, forbid_unknown_fields=True):
     readings: list[SignedReading]
     sent: int = 0
     """Number of the first reading not sent yet; goes back to `first` when the archive stays silent."""
+    message_id: int = 0
+    """Of the message that carried the last of it."""
+    paused_until_ms: int = 0
+    """An archive that will not take it is left alone until then."""
 
     @property
     def end(self) -> int:
         """Number of the next reading to come."""
         return self.first + len(self.readings)
 
-    def confirm(self, count: int) -> None:
-        """Forget what the archive holds: the first `count` readings. More it cannot hold; less means that it wants
-        the rest again.
-        """
-        count = min(count, self.end)
-        if count > self.first:
-            del self.readings[: count - self.first]
-            self.first = count
-        self.sent = max(self.first, min(self.sent, count))
+    def forget(self, count: int) -> None:
+        """Drop the first `count` readings of the session, which the archive is proven to hold."""
+        del self.readings[: count - self.first]
+        self.first = count
+        self.sent = max(self.first, self.sent)
+        self.paused_until_ms = 0
 
 
 class Session(Struct, array_like=True, forbid_unknown_fields=True):
@@ -83,10 +84,10 @@ class Session(Struct, array_like=True, forbid_unknown_fields=True):
     id: bytes
     deposit_fen: int
     start_until_ms: int
-    opened_ms: int
-    """Sealed time of the open: the prices in force then hold to its end."""
     pending: Pending | None = None
     """The start, later the stop, while it is under way."""
+    late: bool = False
+    """The start limit is over and nobody knows yet whether the start ran: no current, but no forgetting either."""
     started: bool = False
     """The start is sealed: only then may the contactor close."""
     ended: bool = False
@@ -99,11 +100,12 @@ class Session(Struct, array_like=True, forbid_unknown_fields=True):
     """Cost of the bill lines before the present one."""
     charging_ended_ms: int = 0
     """When current stopped for good; 0 while it may flow."""
+    stops_refused: int = 0
 
     @classmethod
-    def of(cls, opened: SessionOpened, opened_ms: int) -> "Session":
+    def of(cls, opened: SessionOpened) -> "Session":
         """The session that a proven open describes."""
-        return cls(opened.session, opened.deposit_fen, opened.start_until_ms, opened_ms)
+        return cls(opened.session, opened.deposit_fen, opened.start_until_ms)
 
     @property
     def begin_ms(self) -> int:

@@ -60,13 +60,14 @@ class Uplink:
         self._effects, self._dirty = [], False
         return effects
 
-    def send(self, now_ms: int, message: UpPayload) -> None:
-        """Put a message into a signed envelope of its own number."""
+    def send(self, now_ms: int, message: UpPayload) -> int:
+        """Put a message into a signed envelope of its own number, and return that."""
         # The clock in the number keeps it growing even where the flash was replaced.
         self._state.message_id = max(self._state.message_id + 1, now_ms)
         data = seal_up(self._state.light.chain_id, self._config.name, self._state.message_id, message, self._signer)
         self.add(Send(data, type(message).__name__))
         self.changed()
+        return self._state.message_id
 
     def transaction(self, method: str, args: Wire, valid_until_ms: int) -> Pending:
         """A signed transaction to the session contract, of the device class."""
@@ -104,15 +105,17 @@ class Uplink:
         """Tell the gateway where the device stands; it answers with what the device missed."""
         self.ask(now_ms, HELLO, self._hello())
 
-    def ask_open(self, now_ms: int, missing_prices: tuple[bytes, ...]) -> None:
-        """Ask what stays open until it is answered: a first head, an open that a plugged vehicle waits for, prices."""
+    def ask_open(self, now_ms: int, keys: tuple[bytes, ...]) -> None:
+        """Ask what stays open until it is answered: a first head, an open that a plugged vehicle waits for, values of
+        the state.
+        """
         state = self._state
         known = state.light.head is not None
         wanted: dict[str, UpPayload] = {}
         if not known or (state.status is Status.PREPARING and state.session is None):
             wanted[HELLO] = self._hello()
-        if known and missing_prices and state.status in (Status.PREPARING, Status.RESERVED):
-            wanted[f"{b''.join(missing_prices).hex()}?"] = AskState(missing_prices)
+        if known and keys:
+            wanted[f"{b''.join(keys).hex()}?"] = AskState(keys)
         # An open mostly comes by itself within seconds.
         self._ask_all(now_ms, wanted, {HELLO: self._config.retry_first_ms} if known else {})
 
@@ -158,23 +161,28 @@ class Uplink:
         """Send full batches, and the rest of a session that has ended; again from the start if the archive stays
         silent.
         """
+        if now_ms < log.paused_until_ms:
+            return
         at_ms, tries = self._asked.get(READINGS, (now_ms, 0))
         if log.sent > log.first and now_ms >= at_ms:
             log.sent = log.first
         while log.end - log.sent >= self._config.readings_batch or (closed and log.sent < log.end):
             begin = log.sent - log.first
             batch = tuple(log.readings[begin : begin + min(READINGS_BATCH_MAX, self._config.readings_batch)])
-            self.send(now_ms, Readings(log.session, batch))
+            log.message_id = self.send(now_ms, Readings(log.session, batch))
             log.sent += len(batch)
             self._asked[READINGS] = (now_ms + self._wait_ms(tries), tries + 1)
 
-    def readings_due_ms(self) -> int:
+    def readings_due_ms(self) -> list[int]:
         """When unconfirmed readings are sent again."""
-        return self._asked.get(READINGS, (0, 0))[0]
+        at_ms, _ = self._asked.get(READINGS, (0, 0))
+        return [max(at_ms, log.paused_until_ms) for log in self._state.logs if log.sent > log.first]
 
-    def readings_confirmed(self) -> None:
-        """The archive lives: begin the back-off anew."""
-        self._asked.pop(READINGS, None)
+    def readings_confirmed(self, now_ms: int) -> None:
+        """The archive took some: begin the back-off anew. What is under way stays so; no answer without progress makes
+        the pile send anything, or two that disagree would never be quiet.
+        """
+        self._asked[READINGS] = (now_ms + self._wait_ms(0), 1)
 
     def reset(self) -> None:
         """Something fundamental changed (link, validator set): everything may be asked at once."""

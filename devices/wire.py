@@ -1,7 +1,8 @@
 """What piles and gateways say to each other over MQTT.
 
 Upwards every message is an envelope signed by the device, so the broker is only a pipe and a stranger who gets past it
-is still a stranger. Downwards nothing is signed by the gateway: the device believes proofs, never a gateway. Topics are
+is still a stranger. Downwards nothing is signed by the gateway: the device believes proofs, never a gateway; only the
+readings archive signs what it confirms. Topics are
 `pilechain/<first 8 hex digits of the chain id>/d/<device>/up` and `…/down`, and `pilechain/<chain>/head` (retained),
 all at QoS 1.
 """
@@ -34,7 +35,8 @@ READINGS_BATCH_MAX = 64
 """Readings in one message: about 10 KB, a few packets of a 4G modem."""
 STATE_KEYS_MAX = 4
 """Keys in one question: a pile's prices rest on three."""
-StateKey = Annotated[bytes, Meta(max_length=256)]
+StateKey = Annotated[bytes, Meta(min_length=1, max_length=256)]
+"""Never empty: LMDB raises on an empty key or one of more than 511 bytes, so a device could end its gateway."""
 DEVICE_NAME_CHARACTERS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
 """What a device's name may hold: it stands in topics, so `+`, `#` and `/` would widen a subscription or an access
 rule.
@@ -192,13 +194,31 @@ class Genesis(Wire, tag=7):
 
 
 class Archived(Wire, tag=8):
-    """The archive holds the first `count` readings of a session durably; anything further must come again."""
+    """The archive holds the first `count` readings of a session durably, and the pile may forget them.
+
+    The one downward message that is signed, by the archive's key: on a broker's or gateway's bare word a pile would
+    destroy the only copy of its evidence.
+    """
 
     session: Hash
     count: U63
+    digest: Hash
+    """Of reading number `count` - 1, and so of all before it; zero if there is none."""
+    signature: Signature
 
 
 DownPayload = Head | Refused | Receipt | State | SetChange | SessionOpen | Genesis | Archived
+
+
+def archived_digest(chain_id: bytes, device: str, session: bytes, count: int, digest: bytes) -> bytes:
+    """What an archive signs: that it holds these readings of this device on this chain."""
+    return sm3(Tag.ARCHIVED, chain_id, encode((device, session, count, digest)))
+
+
+def sign_archived(chain_id: bytes, device: str, session: bytes, count: int, digest: bytes, signer: Signer) -> Archived:
+    """The archive's confirmation."""
+    signature = signer.sign(archived_digest(chain_id, device, session, count, digest))
+    return Archived(session, count, digest, signature)
 
 
 def message_digest(chain_id: bytes, device: str, message_id: int, payload: bytes) -> bytes:

@@ -12,8 +12,15 @@ from msgspec import Meta
 from ledger.codec import Wire, encode
 from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme
-from ledger.units import U32, U63, Hash, Name
+from ledger.units import U63, Hash, Name, Span
 from ledger.validators import ValidatorSet
+
+BLOCK_TRANSACTIONS_MAX = 16_384
+"""A proposal names each with 32 bytes: half a megabyte. A block of two megabytes has no use for more."""
+BLOCK_BYTES_MAX = 2 * 1024 * 1024
+"""Half of the longest message: a full block can always be sent, with its seal and behind a megabyte of others, and
+stored.
+"""
 
 
 class Profile(StrEnum):
@@ -44,19 +51,19 @@ class Parameters(Wire):
     wall multiplies them.
     """
 
-    time_ahead_max_ms: U63 = 2_000
+    time_ahead_max_ms: Span = 2_000
     """A first proposal further ahead of the voter's clock waits."""
-    expiry_max_ms: U63 = 600_000
+    expiry_max_ms: Span = 600_000
     """Furthest `valid_until_ms` after the parent's time, and how long ids are remembered."""
-    device_expiry_max_ms: U63 = 86_400_000
+    device_expiry_max_ms: Span = 86_400_000
     """The same for records of devices."""
-    idle_interval_ms: U63 = 30_000
+    idle_interval_ms: Span = 30_000
     """An idle chain makes an empty block this often, so that heads stay fresh and scheduled calls run."""
-    session_start_max_ms: U63 = 60_000
+    session_start_max_ms: Span = 60_000
     """From a session's opening to its start by the pile."""
-    block_transactions_max: U32 = 2_000
+    block_transactions_max: Annotated[int, Meta(ge=1, le=BLOCK_TRANSACTIONS_MAX)] = 2_000
     """Transactions in a block."""
-    block_bytes_max: U32 = 2 * 1024 * 1024
+    block_bytes_max: Annotated[int, Meta(ge=1, le=BLOCK_BYTES_MAX)] = BLOCK_BYTES_MAX
     """Transaction bytes in a block."""
     block_gas_max: U63 = 2_000_000_000
     """Sum of the declared gas limits in a block."""

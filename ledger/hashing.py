@@ -65,6 +65,8 @@ class Tag(Enum):
     METER_READING = "reading"
     METER_CHAIN = "meter-chain"
     DEVICE_MESSAGE = "device-msg"
+    ARCHIVED = "archived"
+    """What a readings archive confirms to a pile."""
     API_CHALLENGE = "challenge"
     ALLOWANCE = "allowance"
     PEER_HELLO = "peer-hello"

@@ -17,6 +17,12 @@ U63 = Annotated[int, Meta(ge=0, le=I64_MAX)]
 """A non-negative quantity: amounts, energies, times. It stays within the 64-bit signed integers of other
 implementations.
 """
+SPAN_MS_MAX = 100 * 366 * 24 * 3_600_000
+Span = Annotated[int, Meta(ge=1, le=SPAN_MS_MAX)]
+"""A length of time in ms that a parameter sets: never zero, so that what is due after it lies in the future, and at
+most a century (a day's limit on a demonstration's clock, 10,000 times faster, is 27 years), so that a chain's time plus
+some of them stays within 64 bits.
+"""
 I64 = Annotated[int, Meta(ge=-(2**63), le=I64_MAX)]
 """A signed quantity: balances."""
 Hash = Annotated[bytes, Meta(min_length=32, max_length=32)]

@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from ledger.errors import ClientError, PeerError
 from ledger.keys import verify_many
@@ -22,8 +23,10 @@ from node.stages import Stages
 THREADS = 2
 BATCH_MAX = 128
 """Transactions prepared on the loop in one go (some 10 µs each), and verified by one call."""
-BATCHES_MAX = 2 * THREADS
-"""Batches in the threads: each always finds the next one waiting."""
+BATCHES_MAX = 4 * THREADS
+"""Batches in the threads, where each always finds the next one waiting, or on their way from there into the engine,
+which may have to wait for the disk.
+"""
 WAITING_MAX = 8_000
 """Transactions of one source that wait for their turn: four full blocks."""
 WAITING_BYTES_MAX = 16 * 1024 * 1024
@@ -78,14 +81,16 @@ class Admission:
     def __init__(
         self,
         precheck: Callable[[Transaction], None],
+        holds: Callable[[bytes], bool],
         admitted: Callable[[Admitted], None],
         charge: Callable[[str, str, str], None],
         stages: Stages,
     ) -> None:
-        """`precheck` raises the engine's ClientError; `charge(peer, code, reason)` is told of a peer's bad
-        transactions.
+        """`precheck` raises the engine's ClientError; `holds(leaf)` says whether a transaction waits in the pool;
+        `charge(peer, code, reason)` is told of a peer's bad transactions.
         """
         self._precheck = precheck
+        self._holds = holds
         self._admitted = admitted
         self._charge = charge
         self._stages = stages
@@ -93,7 +98,7 @@ class Admission:
         self._queues: dict[str | None, _Queue] = {}
         """Sources with something waiting, in the order of their turns."""
         self._checking: dict[bytes, list[_Item]] = {}
-        """Leaf -> whoever sent this transaction while it is in the threads."""
+        """Leaf -> whoever sent this transaction while it is in the threads, or waits for the engine."""
         self._known_bad: OrderedDict[bytes, tuple[str, str]] = OrderedDict()
         """Leaf (the hash of everything, so that a copy with a bad signature cannot block the good one) -> code and
         message.
@@ -116,6 +121,18 @@ class Admission:
     def verify(self, raws: Sequence[bytes], source: str) -> None:
         """Admit what a peer sent."""
         self._enqueue([_Item(raw, source, None, 0) for raw in raws], source)
+
+    def handled(self, event: Admitted) -> None:
+        """The engine has taken up what `admitted` was told: answer for it, and let the next batch in.
+
+        Only now, because the pool may have filled up, or the transaction expired, while its signature was verified.
+        """
+        for transaction in event.transactions:
+            verdict = self._verdict(transaction)
+            for item in self._checking.pop(transaction.leaf):
+                item.answer(*verdict)
+        self._batches -= 1
+        self._pump()
 
     def close(self) -> None:
         """Stop the threads; what waits is forgotten, as a crash would do."""
@@ -144,7 +161,7 @@ class Admission:
             if batch:
                 self._batches += 1
                 work = asyncio.get_running_loop().run_in_executor(self._threads, self._verify_batch, batch)
-                work.add_done_callback(lambda done, batch=batch: self._finish(batch, done.result()))  # type: ignore[misc]
+                work.add_done_callback(partial(self._finish, source, batch))
 
     def _prepare(self, queue: _Queue) -> list[Transaction]:
         """Take a batch out of a queue, answer what needs no signature, return the rest. Cheapest checks first."""
@@ -183,23 +200,30 @@ class Admission:
         with self._stages.measure("verify"):
             return verify_many([(tx.body.sender, tx.id, tx.signature) for tx in batch])
 
-    def _finish(self, batch: list[Transaction], verdicts: list[bool]) -> None:
-        self._batches -= 1
-        good: dict[str | None, list[Transaction]] = {}
-        for transaction, is_valid in zip(batch, verdicts, strict=True):
-            items = self._checking.pop(transaction.leaf)
+    def _finish(self, source: str | None, batch: list[Transaction], verdicts: asyncio.Future[list[bool]]) -> None:
+        good = []
+        for transaction, is_valid in zip(batch, verdicts.result(), strict=True):
             if is_valid:
-                good.setdefault(items[0].source, []).append(transaction)
-                for item in items:
-                    item.answer(*ACCEPTED)
-            else:
-                bad = ("signature-invalid", "the signature does not verify with the sender's key")
-                self._remember_bad(transaction.leaf, *bad)
-                for item in items:
-                    self._refuse(item, *bad)
-        for source, transactions in good.items():
-            self._admitted(Admitted(tuple(transactions), source))
-        self._pump()
+                good.append(transaction)
+                continue
+            bad = ("signature-invalid", "the signature does not verify with the sender's key")
+            self._remember_bad(transaction.leaf, *bad)
+            for item in self._checking.pop(transaction.leaf):
+                self._refuse(item, *bad)
+        if good:
+            self._admitted(Admitted(tuple(good), source))  # the batch counts until the engine has handled it
+        else:
+            self._batches -= 1
+            self._pump()
+
+    def _verdict(self, transaction: Transaction) -> tuple[str, str]:
+        if self._holds(transaction.leaf):
+            return ACCEPTED
+        try:
+            self._precheck(transaction)
+        except ClientError as error:
+            return error.code, error.message
+        return BUSY  # not taken, and nothing against it by now
 
     def _refuse(self, item: _Item, code: str, message: str) -> None:
         item.answer(code, message)

@@ -50,14 +50,14 @@ class Archive:
         self._db.execute("PRAGMA synchronous=FULL")  # what is confirmed to a pile is on disk: the pile forgets it
         self._db.executescript(_SCHEMA)
 
-    def append(self, batches: list[Batch]) -> list[int | PeerError]:
-        """Store batches in one durable transaction; for each, how many readings of its session are held now, or why it
-        was refused.
+    def append(self, batches: list[Batch]) -> list[ChainEnd | PeerError]:
+        """Store batches in one durable transaction; for each, where the chain of its session's readings ends now, or
+        why it was refused.
 
         What is held already is skipped if it is the same (sent twice) and refused `reading-conflict` if not. A batch
-        behind a gap stores nothing and answers how many there are, so that the pile sends the rest.
+        behind a gap stores nothing and answers where the chain ends, so that the pile sends the rest.
         """
-        answers: list[int | PeerError] = []
+        answers: list[ChainEnd | PeerError] = []
         self._db.execute("BEGIN IMMEDIATE")
         try:
             for batch in batches:
@@ -95,7 +95,7 @@ class Archive:
         """Close the file."""
         self._db.close()
 
-    def _append(self, batch: Batch) -> int:
+    def _append(self, batch: Batch) -> ChainEnd:
         end, key = self._end(batch)
         if key != batch.public_key:
             raise PeerError("reading-session", "another device's key signed the beginning of that session")
@@ -103,7 +103,7 @@ class Archive:
         held = max(0, min(end.count - first, len(batch.readings)))
         self._compare(batch, first, held)
         if first > end.count or held == len(batch.readings):
-            return end.count
+            return end
         new = batch.readings[held:]
         after = verify_chain(batch.session, batch.public_key, new, end)
         self._db.executemany(
@@ -114,7 +114,7 @@ class Archive:
             "INSERT OR REPLACE INTO chains VALUES (?, ?, ?, ?, ?, ?, ?)",
             (batch.session, batch.pile, key, after.count, after.digest, after.time_ms, after.meter_wh),
         )
-        return after.count
+        return after
 
     def _end(self, batch: Batch) -> tuple[ChainEnd, bytes]:
         row = self._db.execute(

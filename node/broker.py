@@ -1,4 +1,4 @@
-"""The MQTT broker of a test network: mosquitto where it is installed, else the embedded amqtt. Same users, same rules.
+"""The MQTT broker of a test network: mosquitto where it is installed, else amqtt. Same users, same rules.
 
 A device may use its own topics only, retained and will messages included, and its client id is its user name, so nobody
 takes over another's connection. Passwords follow from one secret per network; brokers in the field use client
@@ -9,11 +9,13 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 import os
 import pwd
 import shutil
+import socket
+import sys
 from pathlib import Path
-from typing import Any
 
 import structlog
 from msgspec import Struct
@@ -74,7 +76,6 @@ class Broker:
         self.settings = settings
         self.program = None if settings.embedded else find_mosquitto()
         self._process: asyncio.subprocess.Process | None = None
-        self._embedded: Any = None
 
     async def __aenter__(self) -> "Broker":
         """Start, and wait until it accepts connections."""
@@ -90,62 +91,58 @@ class Broker:
         """Which program serves."""
         return "mosquitto" if self.program else "amqtt"
 
-    async def start(self) -> None:
-        """Start, and wait until it accepts connections. Raises ClientError `broker-start`."""
-        settings = self.settings
-        gateways = [gateway_user(company) for company in settings.companies]
-        if self.program:
-            config = write_mosquitto(settings)
-            with (settings.folder / "mosquitto.log").open("ab") as output:
-                self._process = await asyncio.create_subprocess_exec(
-                    self.program,
-                    "-c",
-                    str(config),
-                    stdin=asyncio.subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,  # a terminal's Ctrl-C is for us, who stop it last
-                    preexec_fn=die_with(os.getpid()),
-                )
-        else:
-            from node.broker_embedded import start_embedded  # a large library, for machines without mosquitto
+    @property
+    def pid(self) -> int | None:
+        """Process id while it runs."""
+        return self._process.pid if self._process else None
 
-            self._embedded = await start_embedded(
-                settings.host, settings.port, settings.chain_id, settings.users(), gateways
+    async def start(self) -> None:
+        """Start, and wait until it accepts connections. Raises ClientError `port-taken` or `broker-start`."""
+        check_port(self.settings.host, self.settings.port)  # a stranger's broker would answer in our broker's place
+        if self.program:
+            command = [self.program, "-c", str(write_mosquitto(self.settings))]
+        else:
+            # In a process of its own: its work must not wait for ours, nor ours for its.
+            command = [sys.executable, "-m", "node.broker_embedded", str(write_amqtt(self.settings))]
+        with (self.settings.folder / f"{self.kind}.log").open("ab") as output:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a terminal's Ctrl-C is for us, who stop it last
+                preexec_fn=die_with(os.getpid()),
             )
-        await self._wait_for_port()
-        log.info("broker.listens", kind=self.kind, address=f"{settings.host}:{settings.port}")
+        await self._wait_for_port(self._process)
+        log.info("broker.listens", kind=self.kind, address=self._address)
 
     async def wait(self) -> int:
-        """Until mosquitto ends by itself: its exit code. The embedded broker ends with this process."""
+        """Until the broker ends by itself: its exit code. Raises OurError `broker-not-started`."""
         if self._process is None:
-            await asyncio.Event().wait()
-            raise OurError("broker-ended", "the embedded broker cannot end alone")
+            raise OurError("broker-not-started", "start the broker before waiting for its end")
         return await self._process.wait()
 
     async def stop(self) -> None:
         """Stop it, gently first."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.terminate()
-            try:
-                async with asyncio.timeout(STOP_MAX_S):
-                    await self._process.wait()
-            except TimeoutError:
-                self._process.kill()
-                await self._process.wait()
-        if self._embedded is not None:
-            # Its shutdown can wait for ever for a client that is just connecting.
-            try:
-                async with asyncio.timeout(STOP_MAX_S):
-                    await self._embedded.shutdown()
-            except TimeoutError:
-                log.warning("broker.stop_slow", kind=self.kind)
-        self._process = self._embedded = None
+        process, self._process = self._process, None
+        if process is None or process.returncode is not None:
+            return
+        process.terminate()
+        try:
+            async with asyncio.timeout(STOP_MAX_S):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
-    async def _wait_for_port(self) -> None:
+    @property
+    def _address(self) -> str:
+        return f"{self.settings.host}:{self.settings.port}"
+
+    async def _wait_for_port(self, process: asyncio.subprocess.Process) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + START_MAX_S
-        while loop.time() < deadline and (self._process is None or self._process.returncode is None):
+        while loop.time() < deadline and process.returncode is None:
             try:
                 _, writer = await asyncio.open_connection(self.settings.host, self.settings.port)
             except OSError:
@@ -154,8 +151,18 @@ class Broker:
             writer.close()
             return
         await self.stop()
-        at = f"{self.settings.host}:{self.settings.port}"
-        raise ClientError("broker-start", f"{self.kind} does not accept connections at {at}; is the port taken?")
+        raise ClientError("broker-start", f"{self.kind} does not accept connections at {self._address}; see its log")
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise ClientError `port-taken` where another program listens."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are just ending do not count
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            message = f"{host}:{port}: {error.strerror}; choose another port (--base-port)"
+            raise ClientError("port-taken", message) from error
 
 
 def find_mosquitto() -> str | None:
@@ -169,7 +176,6 @@ def find_mosquitto() -> str | None:
 def write_mosquitto(settings: BrokerSettings) -> Path:
     """Write configuration, passwords and access rules; returns the configuration's path."""
     folder = settings.folder
-    folder.mkdir(parents=True, exist_ok=True)
     root = topic_root(settings.chain_id)
     rules = [f"pattern write {root}/d/%u/up", f"pattern read {root}/d/%u/down", f"pattern read {root}/head"]
     for company in settings.companies:
@@ -212,7 +218,29 @@ def _mosquitto_password(user: str, password: str) -> str:
     return f"{user}:$7${_ITERATIONS}${base64.b64encode(salt).decode()}${base64.b64encode(digest).decode()}"
 
 
+# ── amqtt ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_amqtt(settings: BrokerSettings) -> Path:
+    """Write the embedded broker's configuration, passwords included; returns its path."""
+    module = "__main__"  # of the broker's process
+    config = {
+        "listeners": {"default": {"type": "tcp", "bind": f"{settings.host}:{settings.port}"}},
+        "plugins": {
+            f"{module}.Passwords": {"users": settings.users()},
+            f"{module}.Rules": {
+                "root": topic_root(settings.chain_id),
+                "gateways": [gateway_user(company) for company in settings.companies],
+            },
+        },
+    }
+    path = settings.folder / "amqtt.json"
+    _write_private(path, [json.dumps(config)])
+    return path
+
+
 def _write_private(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.touch(mode=0o600)
     path.chmod(0o600)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

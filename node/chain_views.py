@@ -11,6 +11,7 @@ from contracts.books import Book
 from contracts.host import StateReader
 from contracts.library import BY_NUMBER
 from contracts.numbers import REGISTRY
+from contracts.registry import Pile, PileEvent
 from ledger.block import Event, Receipt
 from ledger.errors import ClientError, PeerError
 from ledger.readable import readable
@@ -51,25 +52,32 @@ def account(state: StateReader, key: bytes) -> dict[str, Any] | None:
 
 def piles(state: StateReader, after: str, limit: int) -> list[dict[str, Any]]:
     """Up to `limit` registered piles behind a name, by name, as rows of the read model."""
-    return [
-        {
-            "name": pile.name,
-            "operator": pile.operator,
-            "kind": pile.kind.name.lower(),
-            "region": pile.region,
-            "latitude_e7": pile.latitude_e7,
-            "longitude_e7": pile.longitude_e7,
-            "power_w": pile.power_w,
-            "connectors": pile.connectors,
-            "meter_state": pile.meter_state.name.lower(),
-        }
-        for pile in islice(views.piles(state, after), limit)
-    ]
+    return [_pile_row(pile) for pile in islice(views.piles(state, after), limit)]
 
 
-def touches_registry(receipts: Iterable[Receipt]) -> bool:
-    """Whether a block may have changed what the registry says of a pile."""
-    return any(event.contract == REGISTRY for receipt in receipts for event in receipt.events)
+def piles_named(state: StateReader, names: Iterable[str]) -> list[dict[str, Any]]:
+    """The registered ones of these piles, as rows of the read model."""
+    return [_pile_row(pile) for name in names if (pile := views.pile(state, name))]
+
+
+def _pile_row(pile: Pile) -> dict[str, Any]:
+    return {
+        "name": pile.name,
+        "operator": pile.operator,
+        "kind": pile.kind.name.lower(),
+        "region": pile.region,
+        "latitude_e7": pile.latitude_e7,
+        "longitude_e7": pile.longitude_e7,
+        "power_w": pile.power_w,
+        "connectors": pile.connectors,
+        "meter_state": pile.meter_state.name.lower(),
+    }
+
+
+def piles_touched(receipts: Iterable[Receipt]) -> set[str]:
+    """Names of the piles that a block may have changed in the registry: each of its events names one."""
+    events = (event for receipt in receipts for event in receipt.events if event.contract == REGISTRY)
+    return {data.pile for event in events if isinstance(data := abi.decode_event(event), PileEvent)}
 
 
 def contract_name(number: int) -> str:

@@ -6,18 +6,19 @@ here: they run on the steady real clock.
 """
 
 import time
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 
 class ChainClock(Struct, frozen=True):
     """Chain time = base_chain_ms + (wall time - base_wall_ms) x speed. With both bases 0 and speed 1 it is the wall
-    clock.
+    clock. The section `clock` of a node's settings is one.
     """
 
     base_chain_ms: int = 0
     base_wall_ms: int = 0
-    speed: int = 1
+    speed: Annotated[int, Meta(ge=1, le=10_000, description="a whole factor from 1 to 10000")] = 1
 
     def now_ms(self) -> int:
         """Chain time now, in ms since 1970."""

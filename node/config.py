@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from ledger.errors import ClientError
+from node.clock import ChainClock
 
 Address = Annotated[str, Meta(pattern=r"^[^\s:]+:\d{1,5}$", description="an address host:port")]
 """host:port; port 0 lets the system choose."""
@@ -26,16 +27,6 @@ class NodeSection(Struct, frozen=True):
     """English name as in the genesis document."""
     observer: bool = False
     """Follows the chain without voting."""
-
-
-class ClockSection(Struct, frozen=True):
-    """The chain clock: chain time = base_chain_ms + (wall time - base_wall_ms) x speed. The defaults are the wall
-    clock.
-    """
-
-    base_chain_ms: int = 0
-    base_wall_ms: int = 0
-    speed: Annotated[int, Meta(ge=1, le=10_000, description="a whole factor from 1 to 10000")] = 1
 
 
 class P2pSection(Struct, frozen=True):
@@ -80,6 +71,8 @@ class KeysSection(Struct, frozen=True):
 
     vote: str = "config/vote_key.json"
     company: str = "config/company_key.json"
+    archive: str = "config/archive_key.json"
+    """Signs what the readings archive confirms to piles; only a node with a gateway needs it."""
     passphrase_file: str = ""
     """Path of a file with the passphrase; otherwise PILECHAIN_PASSPHRASE or PILECHAIN_PASSPHRASE_FILE."""
 
@@ -102,7 +95,7 @@ class Config(Struct, frozen=True):
     """All settings of a node."""
 
     node: NodeSection = field(default_factory=NodeSection)
-    clock: ClockSection = field(default_factory=ClockSection)
+    clock: ChainClock = field(default_factory=ChainClock)
     p2p: P2pSection = field(default_factory=P2pSection)
     api: ApiSection = field(default_factory=ApiSection)
     ops: OpsSection = field(default_factory=OpsSection)

@@ -27,10 +27,9 @@ from ledger.codec import decode_trusted
 from ledger.errors import ClientError, OurError
 from ledger.genesis import Genesis
 from ledger.keys import SoftSigner
-from ledger.transaction import Signed, transaction_id
+from ledger.transaction import ExpiryClass, Signed, Transaction, transaction_id
 from ledger.validators import ValidatorSet
 from node.admission import Admission
-from node.clock import ChainClock
 from node.complaints import Complaints
 from node.config import Config, split_address
 from node.effects import TICK_MS, DiskFull, Executed, Outcome, Stored
@@ -44,19 +43,18 @@ from node.logs import configure_logs
 from node.performer import Performer
 from node.reader import Snapshot
 from node.stages import Stages
-from node.store import Store, StoreFullError
+from node.store import Store, StoreFullError, is_full
 from node.store_writer import StoreWriter
+from node.supervisor import EXIT_HALTED, EXIT_SETTINGS
 from node.tls import client_context, node_key, server_context
 from node.transport import PeerNetwork
-from node.wal import WriteAheadLog
+from node.vote_mark import VoteMark
+from node.wal import WriteAheadLog, newest_segment
 
 WATCH_S = 1.0
 """How often dead readers are cleared away and the disk's room is looked at."""
 LAG_TICKS = 200
 """Ticks (10 s) over which the loop's worst delay is told."""
-EXIT_SETTINGS = 2
-EXIT_HALTED = 70
-"""EX_SOFTWARE of sysexits.h: the supervisor does not try again at once."""
 
 log = structlog.get_logger()
 
@@ -79,18 +77,19 @@ class Core:
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_full = False
-        clock = ChainClock(config.clock.base_chain_ms, config.clock.base_wall_ms, config.clock.speed)
         complaints = Complaints(log)
 
+        passphrase = _passphrase(home, config)
         self._store = store = _open_store(home, genesis, config.store.map_bytes)
-        self._wal = wal = WriteAheadLog(home.wal)
+        signer = None if config.node.observer else _vote_signer(home, config, passphrase)
+        self._wal = wal = _open_wal(home, config, signer)
         with store.snapshot() as snapshot:
             self._validators = snapshot.head.validators
             self._members = _by_node_key(self._validators)
             setup = EngineSetup(
                 genesis=genesis,
-                me=None if config.node.observer else self._company,
-                signer=None if config.node.observer else _vote_signer(home, config),
+                me=self._company if signer else None,
+                signer=signer,
                 head=snapshot.head,
                 recent=tuple(_recent(snapshot, genesis)),
                 records=tuple(wal.recovered),
@@ -100,15 +99,15 @@ class Core:
 
         self._writer = StoreWriter(store, self._stored, self._disk_full, stages)
         self._execution = Execution(store, genesis, self._executed, stages)
-        self._admission = Admission(self._engine.precheck, inbox.put, complaints.about, stages)
-        contexts = _contexts(home, config)
+        self._admission = Admission(self._precheck, self._engine.holds, inbox.put, complaints.about, stages)
+        contexts = _contexts(home, config, passphrase)
         self._warn_of_wrong_keys()
         self._network = PeerNetwork(self._company, genesis.hash(), self._members.get, contexts, inbox, complaints)
         self._ipc = IpcServer(self._admission.submit, self.status)
         self._performer = Performer(
             self._engine,
             inbox,
-            clock,
+            config.clock,
             wal,
             self._writer,
             self._execution,
@@ -161,6 +160,18 @@ class Core:
             "loop_lag_ms": max(self._lag_ms),
             "stages_us": self._stages.cpu_us(),
         }
+
+    def _precheck(self, transaction: Transaction) -> None:
+        """The engine's checks, and one that needs the store: a device's record is valid for longer than the engine
+        remembers ids, so that anybody could have it sealed again.
+
+        Raises ClientError as `Engine.precheck` does.
+        """
+        self._engine.precheck(transaction)
+        if transaction.body.expiry_class is ExpiryClass.DEVICE:
+            with self._store.snapshot() as snapshot:
+                if snapshot.locate(transaction.id) is not None:
+                    raise ClientError("transaction-seen", "it is sealed")
 
     # ── reports of the parts ─────────────────────────────────────────────────────────────────────────────────────────
 
@@ -276,15 +287,38 @@ def _by_node_key(validators: ValidatorSet) -> dict[bytes, str]:
     return {member.node_key: member.name for member in validators.validators}
 
 
-def _vote_signer(home: Home, config: Config) -> SoftSigner:
+def _passphrase(home: Home, config: Config) -> bytes:
     environment = dict(os.environ)
     if config.keys.passphrase_file:
         environment = {"PILECHAIN_PASSPHRASE_FILE": str(home.path(config.keys.passphrase_file))}
-    return load_key(home.path(config.keys.vote), passphrase_from_env_or_file(environment))
+    return passphrase_from_env_or_file(environment)
 
 
-def _contexts(home: Home, config: Config) -> tuple[Any, Any]:
-    files = [home.path(name) for name in (config.p2p.ca, config.p2p.certificate, config.p2p.key)]
+def _vote_signer(home: Home, config: Config, passphrase: bytes) -> SoftSigner | None:
+    """The vote key; None if it has voted on what the write-ahead log does not remember."""
+    key_file = home.path(config.keys.vote)
+    signer = load_key(key_file, passphrase)
+    if VoteMark(key_file, signer.public_key).allows(newest_segment(home.wal)):
+        return signer
+    hint = "this node only observes, for it might vote twice; have a new vote key registered"
+    log.error("votes_forgotten", vote_key=str(key_file), wal=str(home.wal), hint=hint)
+    return None
+
+
+def _open_wal(home: Home, config: Config, signer: SoftSigner | None) -> WriteAheadLog:
+    try:
+        if signer is None:
+            return WriteAheadLog(home.wal)
+        return WriteAheadLog(home.wal, VoteMark(home.path(config.keys.vote), signer.public_key).raise_to)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise ClientError("disk-full", f"{home.wal}: {error}; make room") from error
+
+
+def _contexts(home: Home, config: Config, passphrase: bytes) -> tuple[Any, Any]:
+    p2p = config.p2p
+    files = home.path(p2p.ca), home.path(p2p.certificate), home.path(p2p.key), passphrase
     return server_context(*files), client_context(*files)
 
 

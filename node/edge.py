@@ -23,11 +23,10 @@ from devices.mqtt import MqttSettings
 from ledger.errors import ClientError
 from node.api.agreement import Agreement
 from node.api.app import make_app
-from node.api.limits import listen
+from node.api.limits import listen, make_runner
 from node.api.services import Services
 from node.archive import Archive
 from node.blocks import Blocks
-from node.clock import ChainClock
 from node.config import Config, split_address
 from node.core_link import BACK_OFF_MAX_S, BACK_OFF_MIN_S, CoreLink
 from node.gateway import Gateway
@@ -40,14 +39,13 @@ from node.read_model import open_read_model
 from node.read_queries import ReadQueries
 from node.reader import LedgerReader
 from node.sealed_waits import SealedWaits
+from node.submit import load_signer
 
 PARTS = ("api", "gateway", "indexer")
 GATEWAY_SENDERS = 16
 """Publications under way at once: a gateway answers many devices, each in order."""
 EXIT_SETTINGS = 2
 EXIT_FAILED = 1
-SHUTDOWN_MAX_S = 2.0
-"""How long open requests may take to end when the process is told to stop."""
 
 log = structlog.get_logger()
 
@@ -108,7 +106,7 @@ async def _serve(home: Home, config: Config, parts: frozenset[str]) -> None:
             archive = Archive(home.archive)
             stack.callback(archive.close)
             work.append(_gateway(home, config, ledger, link, archive).run())
-        await _listen(stack, make_ops_app(link, indexer), "ops", config.ops.listen)
+        await _listen(stack, make_ops_app(ledger, link, indexer), "ops", config.ops.listen)
         async with asyncio.TaskGroup() as group:
             for coroutine in work:
                 group.create_task(coroutine)
@@ -131,7 +129,7 @@ def _services(config: Config, ledger: LedgerReader, link: CoreLink, engine: Engi
 
 
 def _gateway(home: Home, config: Config, ledger: LedgerReader, link: CoreLink, archive: Archive) -> Gateway:
-    mqtt, clock = config.mqtt, config.clock
+    mqtt = config.mqtt
     host, port = split_address(mqtt.broker)
     settings = MqttSettings(
         host,
@@ -141,8 +139,8 @@ def _gateway(home: Home, config: Config, ledger: LedgerReader, link: CoreLink, a
         tls=ssl.create_default_context(cafile=home.path(mqtt.ca)) if mqtt.ca else None,
         senders=GATEWAY_SENDERS,
     )
-    chain_clock = ChainClock(clock.base_chain_ms, clock.base_wall_ms, clock.speed)
-    return Gateway(config.node.company, ledger, link, archive, chain_clock, settings)
+    archive_signer = load_signer(home, home.path(config.keys.archive))
+    return Gateway(config.node.company, ledger, link, archive, archive_signer, config.clock, settings)
 
 
 async def _open_ledger(home: Home, connect: Callable[[], Awaitable[CoreClient]]) -> LedgerReader:
@@ -167,7 +165,7 @@ async def _open_ledger(home: Home, connect: Callable[[], Awaitable[CoreClient]])
 
 async def _listen(stack: AsyncExitStack, app: web.Application, name: str, address: str) -> None:
     """Serve an application for as long as the stack lives."""
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=SHUTDOWN_MAX_S)
+    runner = make_runner(app)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     host, port = split_address(address)

@@ -141,6 +141,10 @@ class Engine:
             raise ClientError("transaction-seen", "a block of the last minutes holds it")
         self._pool.check(transaction, self._state.now_ms, self._state.tip.time_ms)
 
+    def holds(self, leaf: bytes) -> bool:
+        """Whether the transaction with this leaf waits for a block."""
+        return self._pool.get(leaf) is not None
+
     def status(self) -> EngineStatus:
         """Where we stand."""
         state, round_ = self._state, self._state.round
@@ -196,8 +200,8 @@ class Engine:
         if self._pool.is_full:
             self._gossip_dropped += len(message.raws)
             return
-        expect = self._pool.expect
-        unknown = tuple(raw for raw in message.raws if expect(transaction_leaf(raw)))
+        expect, steady_ms = self._pool.expect, self._state.steady_ms
+        unknown = tuple(raw for raw in message.raws if expect(transaction_leaf(raw), steady_ms))
         if unknown:
             self._state.out.append(Verify(unknown, peer))
 

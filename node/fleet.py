@@ -10,6 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from msgspec import structs
+
 from contracts.genesis import consortium_of
 from devices.agent import PileAgent
 from devices.battery import Battery
@@ -22,9 +24,9 @@ from ledger.genesis import Genesis
 from node.broker import password_of
 from node.clock import ChainClock
 from node.config import split_address
-from node.consortium import REGION, Pile
-from node.demo.summary import percentiles
-from node.pile_prices import RegionPrices
+from node.consortium import Pile
+from node.percentiles import percentiles
+from node.pile_prices import SessionPrices
 from node.testnet import Testnet
 
 CONNECTS_PER_S = 200
@@ -56,13 +58,9 @@ class Charger:
     def _on_effect(self, _: PileAgent, effect: Effect) -> None:
         """When the contactor closes for the first time, the stay begins."""
         if isinstance(effect, Contactor) and effect.closed and self._car:
-            # Not at once: the agent is in the middle of its effects.
-            asyncio.get_running_loop().call_soon(self._begin_stay)
-
-    def _begin_stay(self) -> None:
-        if self._car:
             (vehicle, stay_ms), self._car = self._car, None
-            self.agent.plug_in(vehicle, self._clock.now_ms() + stay_ms)
+            # Not at once: the agent is in the middle of its effects.
+            asyncio.get_running_loop().call_soon(self.agent.plug_in, vehicle, self._clock.now_ms() + stay_ms)
 
 
 class Fleet:
@@ -79,7 +77,7 @@ class Fleet:
 
         def agent(pile: Pile, on_effect: EffectWatcher) -> PileAgent:
             return PileAgent(
-                _config(pile, testnet.speed),
+                _config(pile, testnet),
                 anchor,
                 testnet.signer("pile", pile.name),
                 clock,
@@ -125,15 +123,14 @@ class Fleet:
         return total
 
 
-def _config(pile: Pile, speed: int) -> PileConfig:
+def _config(pile: Pile, testnet: Testnet) -> PileConfig:
     """A pile's settings; waits for answers are real time, so they grow with the speed of the clock."""
-    normal = PileConfig(pile.name, pile.power_w, RegionPrices(REGION, pile.operator))
-    return PileConfig(
-        pile.name,
-        pile.power_w,
-        RegionPrices(REGION, pile.operator),
-        retry_first_ms=normal.retry_first_ms * speed,
-        retry_max_ms=normal.retry_max_ms * speed,
+    archive_key = testnet.signer("archive", pile.operator).public_key
+    normal = PileConfig(pile.name, pile.power_w, SessionPrices(), archive_key)
+    return structs.replace(
+        normal,
+        retry_first_ms=normal.retry_first_ms * testnet.speed,
+        retry_max_ms=normal.retry_max_ms * testnet.speed,
     )
 
 
@@ -143,12 +140,12 @@ async def run_fleet(testnet: Testnet, count: int, seconds: float | None) -> dict
     Raises ClientError `fleet-too-large` when fewer piles are registered.
     """
     home = testnet.home(next(iter(testnet.nodes)))
-    genesis, clock = home.genesis(), home.config().clock
+    genesis = home.genesis()
     records = [setup.pile for setup in consortium_of(genesis).piles][:count]
     if len(records) < count:
         raise ClientError("fleet-too-large", f"{count} piles wanted, {len(records)} are registered")
     piles = [Pile(p.name, p.operator, p.latitude_e7, p.longitude_e7, p.power_w) for p in records]
-    fleet = Fleet(testnet, genesis, ChainClock(clock.base_chain_ms, clock.base_wall_ms, clock.speed), piles)
+    fleet = Fleet(testnet, genesis, home.config().clock, piles)
     with suppress(TimeoutError, asyncio.CancelledError):
         async with asyncio.timeout(seconds):
             await fleet.run()

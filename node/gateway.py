@@ -8,7 +8,7 @@ others.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import structlog
@@ -29,14 +29,17 @@ from devices.wire import (
     head_topic,
     is_device_name,
     open_up,
+    sign_archived,
     topic_root,
 )
-from ledger.block import Header
+from ledger.block import Header, SealedHeader, check_sealed
 from ledger.block import Receipt as TransactionReceipt
-from ledger.codec import decode_trusted, encode
+from ledger.codec import decode, decode_trusted, encode
 from ledger.errors import ClientError, PeerError
+from ledger.keys import Signer
 from node import gateway_proofs
-from node.archive import Archive
+from node.archive import Archive, Batch
+from node.blocks import Blocks, read_top
 from node.clock import ChainClock
 from node.core_link import CoreLink
 from node.gateway_admission import Admission
@@ -54,7 +57,7 @@ WORK_MAX = 2_000
 WAITING_MAX = 20_000
 """Transactions whose receipt a device waits for."""
 SERVE_MAX = 64
-"""Messages served from one snapshot, some milliseconds."""
+"""Messages or receipts served from one snapshot, some milliseconds."""
 SUBMIT_TRIES = 5
 SUBMIT_WAIT_S = 0.2
 """Between tries while core is busy; doubles. Then the device is told, and comes again by itself."""
@@ -77,14 +80,19 @@ class Gateway:
         ledger: LedgerReader,
         core: CoreLink,
         archive: Archive,
+        archive_signer: Signer,
         clock: ChainClock,
         mqtt: MqttSettings,
     ) -> None:
-        """Serve the piles of `company` (of all companies if empty) through the broker of `mqtt`."""
+        """Serve the piles of `company` (of all companies if empty) through the broker of `mqtt`; `archive_signer` holds
+        the key that these piles know as their archive's.
+        """
         self._company = company
         self._ledger = ledger
         self._core = core
         self._archive = archive
+        self._archive_signer = archive_signer
+        self._blocks = Blocks(ledger)
         self._clock = clock
         with ledger.snapshot() as snapshot:
             self._chain_id = snapshot.genesis.hash()
@@ -132,13 +140,14 @@ class Gateway:
             record = known_device(snapshot, device)
             if self._company and record.operator != self._company:
                 return  # another company's pile: its own gateway answers
-            self._admission.charge(device, self._clock.now_ms())
+            if not self._admission.charge(device, self._clock.now_ms()):
+                return  # it was told, a moment ago
             up = open_up(data)
             message_id = up.message_id
             payload = check_up(up, self._chain_id, device, record.public_key)
             if not self._admission.first_time(device, message_id):
                 return  # QoS 1 delivers at least once
-            for item in serve(snapshot, device, record.public_key, message_id, payload):
+            for item in serve(snapshot, self._blocks, device, record.public_key, message_id, payload):
                 if isinstance(item, Submission | Storing):
                     self._enqueue(item)
                 else:
@@ -202,12 +211,21 @@ class Gateway:
     async def _store(self) -> None:
         while True:
             batch = await _take(self._storings)
-            answers = await asyncio.to_thread(self._archive.append, [item.batch for item in batch])
+            answers = await asyncio.to_thread(self._keep, [item.batch for item in batch])
             for item, answer in zip(batch, answers, strict=True):
                 if isinstance(answer, PeerError):
                     self._refuse(item.device, item.message_id, answer)
                 else:
-                    self._tell(item.device, Archived(item.batch.session, answer))
+                    self._tell(item.device, answer)
+
+    def _keep(self, batches: list[Batch]) -> list[Archived | PeerError]:
+        """Store readings and sign for them; in a thread, for disk and signatures take their time."""
+        return [
+            end
+            if isinstance(end, PeerError)
+            else sign_archived(self._chain_id, batch.pile, batch.session, end.count, end.digest, self._archive_signer)
+            for batch, end in zip(batches, self._archive.append(batches), strict=True)
+        ]
 
     # ── from the chain ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -223,22 +241,25 @@ class Gateway:
             newest = self._core.height if self._core.height > done else await self._core.wait_above(done)
             while done < newest:
                 done += 1
-                with self._ledger.snapshot() as snapshot:
-                    for device, message in self._news(snapshot, done):
-                        self._tell(device, message)
-                await asyncio.sleep(0)
+                receipts = self._blocks.get(done).receipts
+                for first in range(0, len(receipts), SERVE_MAX):
+                    with self._ledger.snapshot() as snapshot:
+                        for device, message in self._news(snapshot, receipts[first : first + SERVE_MAX]):
+                            self._tell(device, message)
+                    await asyncio.sleep(0)
 
-    def _news(self, snapshot: Snapshot, height: int) -> Iterator[tuple[str, DownPayload]]:
-        for raw in snapshot.receipts(height):
-            receipt = decode_trusted(TransactionReceipt, raw)
+    def _news(self, snapshot: Snapshot, receipts: Iterable[TransactionReceipt]) -> Iterator[tuple[str, DownPayload]]:
+        for receipt in receipts:
             device = self._waiting.pop(receipt.call_id, None)
-            if device and (found := gateway_proofs.prove_receipt(snapshot, receipt.call_id)):
-                yield device, Receipt(receipt.call_id, found[1])
             opened = opened_in(receipt)
-            if opened and self._serves(snapshot, opened.pile):
-                found = gateway_proofs.prove_receipt(snapshot, receipt.call_id)
-                if found:
-                    yield opened.pile, SessionOpen(*found)
+            opened_here = opened is not None and self._serves(snapshot, opened.pile)
+            if not device and not opened_here:
+                continue
+            found = gateway_proofs.prove_receipt(snapshot, self._blocks, receipt.call_id)
+            if found and device:
+                yield device, Receipt(receipt.call_id, found[1])
+            if found and opened and opened_here:
+                yield opened.pile, SessionOpen(*found)
 
     def _serves(self, snapshot: Snapshot, device: str) -> bool:
         record = gateway_proofs.registered(snapshot, device)
@@ -250,9 +271,25 @@ class Gateway:
         try:
             message = decode_down(payload)
             if isinstance(message, Head):
-                self._head_ms = decode_trusted(Header, message.sealed.header).time_ms
-        except PeerError as error:
-            log.warning("gateway.head_unreadable", code=error.code)
+                time_ms = self._time_of(message.sealed)
+                self._head_ms = max(time_ms, self._head_ms)
+        except (PeerError, ClientError) as error:
+            log.warning("gateway.head_refused", code=error.code)
+
+    def _time_of(self, sealed: SealedHeader) -> int:
+        """Sealed time of a head that a device would believe.
+
+        Raises PeerError as `check_sealed` does, ClientError `height-unknown` above this node's own height: a head from
+        the future that anybody put at the broker would keep all gateways silent until then.
+        """
+        with self._ledger.snapshot() as snapshot:
+            header = decode(Header, sealed.header)
+            ours = read_top(snapshot, header.height)
+            validators = snapshot.validator_set(ours.header.set_hash)
+        if validators is None or sealed.header != ours.sealed.header:
+            raise PeerError("head-other", f"height {header.height} is another block here")
+        check_sealed(sealed, validators, self._chain_id)
+        return header.time_ms
 
     async def _heads(self) -> None:
         """Keep a head retained at the broker that is at most 20 minutes old; one gateway's is enough for all

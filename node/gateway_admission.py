@@ -16,6 +16,8 @@ session.
 """
 BURST_MESSAGES = 120
 """What a device may send at once: after hours offline it uploads a day's readings, 100 batches."""
+TELL_MS = 60_000
+"""Between two words to a device that is too fast."""
 DEVICES_MAX = 50_000
 """Devices remembered; beyond it the one silent for longest begins anew with a full burst."""
 STRANGERS_MAX = 1_000
@@ -29,6 +31,8 @@ by a broker.
 class _Device(Struct):
     tokens: float
     at_ms: int
+    told_ms: int | None = None
+    """When it was last told that it is too fast."""
     newest_id: int = 0
     seen: int = 0
     """Bit n: the id `newest_id - n` has come."""
@@ -42,8 +46,11 @@ class Admission:
         self._devices: OrderedDict[str, _Device] = OrderedDict()
         self._strangers: OrderedDict[str, None] = OrderedDict()
 
-    def charge(self, device: str, now_ms: int) -> None:
-        """Take one message off a device's allowance. Raises PeerError `device-too-fast`."""
+    def charge(self, device: str, now_ms: int) -> bool:
+        """Take one message off a device's allowance; False if it has none left.
+
+        Raises PeerError `device-too-fast` instead, once a minute: an answer to each message would double the flood.
+        """
         state = self._devices.get(device)
         if state is None:
             state = self._devices[device] = _Device(BURST_MESSAGES, now_ms)
@@ -54,8 +61,12 @@ class Admission:
         state.tokens = min(BURST_MESSAGES, state.tokens + gained)
         state.at_ms = max(now_ms, state.at_ms)
         if state.tokens < 1:
+            if state.told_ms is not None and now_ms - state.told_ms < TELL_MS:
+                return False
+            state.told_ms = now_ms
             raise PeerError("device-too-fast", f"at most {MESSAGES_PER_MINUTE} messages a minute")
         state.tokens -= 1
+        return True
 
     def first_time(self, device: str, message_id: int) -> bool:
         """Whether this message id of a charged device is new. Call it after the signature is verified: ids of forgeries

@@ -12,6 +12,7 @@ from ledger.block import Header, Result, SealedHeader
 from ledger.codec import decode_trusted
 from ledger.errors import ClientError
 from ledger.transaction import decode_transaction
+from node.blocks import Blocks
 from node.reader import Snapshot
 
 SET_CHANGES_MAX = 32
@@ -42,12 +43,17 @@ def sealed_head(snapshot: Snapshot) -> SealedHeader | None:
     return _sealed(snapshot, snapshot.height) if snapshot.height else None
 
 
-def prove_receipt(snapshot: Snapshot, tx_id: bytes) -> tuple[bytes, ReceiptProof] | None:
-    """A sealed transaction and the proof of its receipt; None if it is not sealed."""
+def prove_receipt(snapshot: Snapshot, blocks: Blocks, tx_id: bytes) -> tuple[bytes, ReceiptProof] | None:
+    """A sealed transaction and the proof of its receipt; None if it is not sealed.
+
+    The block comes from `blocks`, with its trees built once: a proof for each of a full block's transactions would
+    otherwise cost its square.
+    """
     place = snapshot.locate(tx_id)
     if place is None:
         return None
     height, index = place
+    block = blocks.get(height)
     sealed = _sealed(snapshot, height)
     old = None
     newest = _sealed(snapshot, snapshot.height)
@@ -58,18 +64,20 @@ def prove_receipt(snapshot: Snapshot, tx_id: bytes) -> tuple[bytes, ReceiptProof
     proof = ReceiptProof(
         sealed,
         old,
-        snapshot.prove_transaction(height, index),
-        snapshot.receipts(height)[index],
-        snapshot.prove_receipt(height, index),
+        block.transaction_proof(index),
+        block.receipts_raw[index],
+        block.receipt_proof(index),
     )
-    return snapshot.transactions(height)[index], proof
+    return block.raws[index], proof
 
 
-def answer_receipt(snapshot: Snapshot, tx_id: bytes, public_key: bytes) -> ReceiptMessage | SessionOpen | None:
+def answer_receipt(
+    snapshot: Snapshot, blocks: Blocks, tx_id: bytes, public_key: bytes
+) -> ReceiptMessage | SessionOpen | None:
     """The receipt of a device's own transaction, or of a driver's open with the transaction itself; None if it is
     not sealed.
     """
-    found = prove_receipt(snapshot, tx_id)
+    found = prove_receipt(snapshot, blocks, tx_id)
     if found is None:
         return None
     raw, proof = found

@@ -27,6 +27,7 @@ from ledger.errors import PeerError
 from ledger.transaction import Transaction, decode_transaction
 from node import gateway_proofs
 from node.archive import Batch
+from node.blocks import Blocks
 from node.reader import Snapshot
 
 
@@ -60,7 +61,7 @@ def known_device(snapshot: Snapshot, device: str) -> Pile:
 
 
 def serve(
-    snapshot: Snapshot, device: str, public_key: bytes, message_id: int, payload: UpPayload
+    snapshot: Snapshot, blocks: Blocks, device: str, public_key: bytes, message_id: int, payload: UpPayload
 ) -> Iterator[DownPayload | Work]:
     """Answers to one message, and the work that it asks for. Raises PeerError where the device asks for what is not
     its own.
@@ -72,14 +73,14 @@ def serve(
             yield from gateway_proofs.set_changes(snapshot, height)
             yield from _head(snapshot, height)
             for session in gateway_proofs.waiting_opens(snapshot, device):
-                if found := gateway_proofs.prove_receipt(snapshot, session):
+                if found := gateway_proofs.prove_receipt(snapshot, blocks, session):
                     yield SessionOpen(*found)
         case AskHead():
             yield from _head(snapshot, 0)
         case AskSetChanges(height):
             yield from gateway_proofs.set_changes(snapshot, height)
         case AskReceipt(tx_id, _):
-            if answer := gateway_proofs.answer_receipt(snapshot, tx_id, public_key):
+            if answer := gateway_proofs.answer_receipt(snapshot, blocks, tx_id, public_key):
                 yield answer
         case AskState(keys):
             if head := gateway_proofs.sealed_head(snapshot):
@@ -89,7 +90,7 @@ def serve(
             if transaction.body.sender != public_key:
                 raise PeerError("sender-other", "a device submits its own transactions only")
             # Sent again because the answer was lost: it is sealed already.
-            answer = gateway_proofs.answer_receipt(snapshot, transaction.id, public_key)
+            answer = gateway_proofs.answer_receipt(snapshot, blocks, transaction.id, public_key)
             yield answer or Submission(device, message_id, transaction)
         case Readings(session, readings):
             if gateway_proofs.session_pile(snapshot, session) != device:

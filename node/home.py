@@ -17,7 +17,8 @@ DEFAULT_HOME = "~/.pilechain"
 
 
 class Home(Struct, frozen=True):
-    """The folder of one node: `config/` is written by people and tools, `data/` by the node alone."""
+    """The folder of one node: `config/` is written by people and tools (and by the node, which marks
+    a vote key that has voted), `data/` by the node alone."""
 
     root: Path
 
@@ -100,6 +101,7 @@ def read_genesis(path: Path) -> Genesis:
     try:
         parts = msgspec.json.decode(text, type=dict[str, object])
         genesis = decode(Genesis, base64.b64decode(str(parts["document"]), validate=True))
+        genesis.validators.check(genesis.profile.schemes)
     except (msgspec.DecodeError, RecursionError, KeyError, ValueError, PeerError) as error:
         raise ClientError("genesis-invalid", f"{path}: {error}") from error
     if genesis.hash().hex() != parts.get("hash"):
@@ -107,5 +109,4 @@ def read_genesis(path: Path) -> Genesis:
             "genesis-invalid",
             f"{path}: the document's hash is {genesis.hash().hex()}, the file says {parts.get('hash')}",
         )
-    genesis.validators.check(genesis.profile.schemes)
     return genesis

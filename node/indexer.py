@@ -51,16 +51,17 @@ class Indexer:
     def index_up_to(self, newest: int) -> int:
         """Index the next batch of blocks, up to `newest` at the most; the height reached."""
         batch = Batch(self.height)
-        registry_touched = False
+        touched: set[str] = set()
         while batch.height < min(newest, self.height + BATCH_BLOCKS_MAX):
             block = self._read(batch.height + 1)
             batch.height = block.height
             _add_block(batch, block)
-            registry_touched |= chain_views.touches_registry(block.receipts)
+            touched |= chain_views.piles_touched(block.receipts)
             if len(batch.transactions) >= BATCH_TRANSACTIONS_MAX:
                 break
-        if registry_touched:
-            self._add_piles(batch)
+        if touched:
+            with self._ledger.snapshot() as snapshot:
+                batch.piles = chain_views.piles_named(snapshot, sorted(touched))
         read_model.apply(self._engine, batch)
         return batch.height
 

@@ -32,7 +32,8 @@ from node.ipc_wire import (
 
 CONNECTIONS_MAX = 64
 """The edge's processes and an operator's tools."""
-BUSY = ("busy", "too many transactions of this connection wait to be checked; wait for answers and submit again")
+BUSY = ("busy", "wait for answers and submit again")
+"""Short, because it may be said `CREDITS_MAX` times in one answer."""
 
 Answers = list[tuple[str, str]]
 Submitter = Callable[[list[bytes]], Awaitable[Answers]]
@@ -141,12 +142,21 @@ class _Session(asyncio.Protocol):
         if isinstance(message, Submit):
             task = asyncio.get_running_loop().create_task(self._submit(message))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._submitted)
         elif isinstance(message, AskStatus):
             self._write(StatusIs(message.number, msgspec.json.encode(self._server.status())))
         else:
             self._subscribed = True
             self.tell_height()
+
+    def _submitted(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error:
+            # Costs this connection: what a client sends must never stop the process.
+            context = {"message": "a submission failed", "exception": error, "protocol": self}
+            asyncio.get_running_loop().call_exception_handler(context)
+            self.end()
 
     async def _submit(self, message: Submit) -> None:
         count = len(message.raws)

@@ -4,7 +4,9 @@ between nodes.
 A client may have `CREDITS_MAX` transactions on their way; it matches answers to questions by number.
 """
 
-from typing import cast
+from typing import Annotated, cast
+
+from msgspec import Meta
 
 from ledger.codec import Wire, decode
 from ledger.units import U32, U63
@@ -17,7 +19,8 @@ class Submit(Wire, tag=1):
     """Client: admit these transactions."""
 
     number: U32
-    raws: tuple[bytes, ...]
+    raws: Annotated[tuple[bytes, ...], Meta(max_length=CREDITS_MAX)]
+    """Bounded, because each is answered: 60,000 empty ones would ask for an answer longer than any frame."""
 
 
 class Submitted(Wire, tag=2):

@@ -1,7 +1,9 @@
 """The pool of verified transactions that wait for a block.
 
 Each sender's wait in a queue of its own; blocks take from the queues in turn, so a flood of one sender delays nobody
-else's. What a sender or the pool may hold is bounded: quota is a matter of the door, never of a block's validity.
+else's. What a sender or the pool may hold is bounded: quota is a matter of the door, never of a block's validity. When
+the pool is full, the newest of the sender that has most makes way for those who have fewer: a few keys that fill it
+keep nobody out.
 """
 
 from collections.abc import Sequence
@@ -23,6 +25,10 @@ class MempoolLimits(Struct, frozen=True):
     """Bytes: leaves room in a node of a few hundred MB."""
     sender_max: int = 5_000
     """Transactions of one sender: a quarter of the pool."""
+    expect_ms: int = 1_000
+    """How long a transaction may be on its way through verification. Then another peer's copy is verified: the first
+    was bad, or dropped because too many waited.
+    """
 
 
 class Mempool:
@@ -35,7 +41,12 @@ class Mempool:
         self._by_id: dict[bytes, Transaction] = {}
         self._queues: dict[bytes, dict[bytes, Transaction]] = {}
         """Sender → id → transaction; the queue whose turn is next stands first."""
-        self._expected: set[bytes] = set()
+        self._longest = b""
+        """The sender that has most, unless `_look_again`."""
+        self._look_again = False
+        """Whether transactions have left since we looked."""
+        self._expected: dict[bytes, int] = {}
+        """Leaf → steady time until which it is expected."""
         self._bytes = 0
         self._longest_ms = (parameters.expiry_max_ms, parameters.device_expiry_max_ms)
         """By expiry class."""
@@ -66,18 +77,20 @@ class Mempool:
         """Whether the transaction with this leaf is being verified."""
         return leaf in self._expected
 
-    def expect(self, leaf: bytes) -> bool:
+    def expect(self, leaf: bytes, steady_ms: int) -> bool:
         """Note that the transaction with this leaf goes to be verified; False if it is here or on its way already."""
-        if leaf in self._by_leaf or leaf in self._expected:
+        expected = self._expected
+        if leaf in self._by_leaf or expected.get(leaf, 0) > steady_ms:
             return False
-        if len(self._expected) >= self._limits.count_max:
-            self._expected.clear()  # those whose signatures were bad never came
-        self._expected.add(leaf)
+        if len(expected) >= self._limits.count_max:
+            expected.clear()  # those whose signatures were bad never came
+        expected[leaf] = steady_ms + self._limits.expect_ms
         return True
 
     def arrived(self, transactions: Sequence[Transaction]) -> None:
         """Note that transactions are verified."""
-        self._expected.difference_update([transaction.leaf for transaction in transactions])
+        for transaction in transactions:
+            self._expected.pop(transaction.leaf, None)
 
     def check(self, transaction: Transaction, now_ms: int, parent_time_ms: int) -> None:
         """Raise ClientError if the pool would refuse it: `transaction-expired`, `-too-far`, `-gas`, `-seen`,
@@ -95,18 +108,37 @@ class Mempool:
             raise ClientError("transaction-gas", f"a block holds {self._parameters.block_gas_max} gas at most")
         if transaction.id in self._by_id:
             raise ClientError("transaction-seen", "it waits already")
-        if self.is_full:
+        if self.is_full and self._gives_way(body.sender) is None:
             raise ClientError("pool-full", "too many transactions wait; try again in a second")
         if len(self._queues.get(body.sender, ())) >= self._limits.sender_max:
             raise ClientError("sender-quota", f"{self._limits.sender_max} transactions of this sender wait already")
 
     def admit(self, transaction: Transaction, now_ms: int, parent_time_ms: int) -> None:
-        """Take a verified transaction in. Raises ClientError as `check` does."""
+        """Take a verified transaction in, if need be in the place of others. Raises ClientError as `check` does."""
         self.check(transaction, now_ms, parent_time_ms)
+        sender = transaction.body.sender
+        while self.is_full:
+            newest = self._gives_way(sender)
+            if newest is None:  # it is larger than those that made way
+                raise ClientError("pool-full", "too many transactions wait; try again in a second")
+            self.remove((newest,))
         self._by_leaf[transaction.leaf] = transaction
         self._by_id[transaction.id] = transaction
-        self._queues.setdefault(transaction.body.sender, {})[transaction.id] = transaction
+        queue = self._queues.setdefault(sender, {})
+        queue[transaction.id] = transaction
+        if len(queue) > len(self._queues.get(self._longest, ())):
+            self._longest = sender
         self._bytes += len(transaction.raw)
+
+    def _gives_way(self, sender: bytes) -> Transaction | None:
+        """The newest of the sender that has most, unless `sender` would then have more: they would push each other out
+        in turn. All queues are looked at only when transactions have left: whoever is refused costs nothing.
+        """
+        if self._look_again:
+            self._longest = max(self._queues, key=lambda each: len(self._queues[each]))
+            self._look_again = False
+        longest = self._queues[self._longest]
+        return next(reversed(longest.values())) if len(longest) > len(self._queues.get(sender, ())) + 1 else None
 
     def select(self, time_ms: int, parent_time_ms: int) -> Sequence[Transaction]:
         """Transactions for a block of `time_ms` on a parent of `parent_time_ms`: one of each sender in turn, within the
@@ -141,6 +173,7 @@ class Mempool:
         """Forget transactions, by their ids: a block may hold one under another signature than ours. Their senders go
         to the end of the line.
         """
+        self._look_again = True
         for transaction in transactions:
             ours = self._by_id.pop(transaction.id, None)
             if ours is None:

@@ -13,6 +13,7 @@ import node
 from ledger.errors import ClientError
 from node.core_link import CoreLink
 from node.indexer import Indexer
+from node.reader import LedgerReader
 
 INDEX_LAG_MAX = 100
 """Blocks by which the read model may lag before sessions and bills are called out of date."""
@@ -28,14 +29,24 @@ class Readiness(msgspec.Struct, frozen=True):
     """Codes with what they mean here; empty when ready."""
 
 
-async def unready_reasons(link: CoreLink, indexer: Indexer | None) -> list[str]:
+def height_of_peers(heights: Iterable[int], weak_quorum: int) -> int:
+    """The newest height that at least one honest peer says it has: of `weak_quorum` = f + 1 validators one is honest,
+    so f liars who claim any height they like never make a node look behind. 0 while fewer have said anything.
+    """
+    told = sorted(heights, reverse=True)
+    return max(0, told[weak_quorum - 1]) if len(told) >= weak_quorum else 0
+
+
+async def unready_reasons(ledger: LedgerReader, link: CoreLink, indexer: Indexer | None) -> list[str]:
     """Why this node should get no traffic now; empty when it should."""
     try:
         status = await link.status()
     except ClientError as error:
         return [f"{error.code}: {error.message}"]
     reasons = []
-    newest_of_peers = max(status.get("peers", {}).values(), default=0)
+    with ledger.snapshot() as snapshot:
+        weak_quorum = snapshot.head.validators.weak_quorum
+    newest_of_peers = height_of_peers(status.get("peers", {}).values(), weak_quorum)
     if newest_of_peers - link.height > SYNC_LAG_MAX:
         reasons.append(f"not-synced: at height {link.height}, peers at {newest_of_peers}")
     if indexer is not None and link.height - indexer.height > INDEX_LAG_MAX:
@@ -64,14 +75,14 @@ class EdgeFigures(Collector):
                 yield GaugeMetricFamily(f"pilechain_consensus_{name}", f"core: {name.replace('_', ' ')}", value)
 
 
-def make_ops_app(link: CoreLink, indexer: Indexer | None) -> web.Application:
+def make_ops_app(ledger: LedgerReader, link: CoreLink, indexer: Indexer | None) -> web.Application:
     """The application of the operations listener."""
 
     async def livez(_: web.Request) -> web.Response:
         return web.Response(text="ok\n")
 
     async def readyz(_: web.Request) -> web.Response:
-        reasons = await unready_reasons(link, indexer)
+        reasons = await unready_reasons(ledger, link, indexer)
         body = msgspec.json.encode(Readiness(not reasons, reasons))
         return web.Response(body=body, status=503 if reasons else 200, content_type="application/json")
 

@@ -28,6 +28,8 @@ connection.
 """
 INCOMING_BYTES_MAX = 8 * 1024 * 1024
 """Received and not yet handled: two of the longest messages. Beyond it nothing more is read from this peer."""
+FRAME_COST_BYTES = 128
+"""What a received frame counts beyond its payload: eight million frames of one byte would cost a gigabyte."""
 UNACKNOWLEDGED_MS_MAX = 10_000
 """A peer that acknowledges nothing for so long is gone, whatever TCP's own patience."""
 _WRITE_BUFFER_BYTES = 512 * 1024
@@ -126,7 +128,7 @@ class PeerLink(asyncio.Protocol):
                 if not self.is_ready:
                     self._take_hello(payload)
                 else:
-                    self._incoming_bytes += len(payload)
+                    self._incoming_bytes += len(payload) + FRAME_COST_BYTES
                     self._owner.received(self, payload)
                 if self.is_closing:
                     return

@@ -18,8 +18,10 @@ from node.admission import Admission
 from node.clock import ChainClock, steady_ms
 from node.complaints import Complaints
 from node.effects import (
+    Admitted,
     Charge,
     Effect,
+    Event,
     Execute,
     Halt,
     Log,
@@ -44,8 +46,9 @@ from node.wal import WriteAheadLog
 
 TURN_S = 0.004
 """After so long no further event is taken into a turn: sockets and timers must get theirs as well."""
-SERVED_BYTES_MAX = MESSAGE_BYTES_MAX - 64 * 1024
-"""Of transactions in one answer to a node that catches up; the rest of the message holds headers, seals and lengths."""
+SERVED_BYTES_MAX = MESSAGE_BYTES_MAX - 64
+"""Of encoded blocks in one answer to a node that catches up; beside them the message holds its number and two lengths.
+"""
 
 
 class Performer:
@@ -118,17 +121,33 @@ class Performer:
         while time.perf_counter() < end:
             event = self._inbox.take()
             if event is None:
-                self._network.inbox_taken()
                 break
-            effects += self._hear(event) if isinstance(event, RawMessage) else self._engine.handle(event)
+            effects += self._hear(event) if isinstance(event, RawMessage) else self._handle(event)
+        return effects
+
+    def _handle(self, event: Event) -> list[Effect]:
+        effects = self._engine.handle(event)
+        if isinstance(event, Admitted):
+            self._admission.handled(event)
         return effects
 
     def _hear(self, event: RawMessage) -> list[Effect]:
+        peer = event.peer
+        if self._inbox.is_drained(peer):
+            self._network.handled(peer)
         try:
             message = decode_message(event.payload)
         except PeerError as error:
-            return [Charge(event.peer, error.code, error.message, cut=True)]
-        return self._engine.handle(Received(event.peer, message))
+            return [self._cut_off(Charge(peer, error.code, error.message, cut=True))]
+        return [self._cut_off(effect) for effect in self._engine.handle(Received(peer, message))]
+
+    def _cut_off(self, effect: Effect) -> Effect:
+        """The same effect. If it cuts a peer off, nothing more of that peer is heard in this turn; its connection ends
+        when the effect is performed.
+        """
+        if isinstance(effect, Charge) and effect.cut:
+            self._inbox.drop(effect.peer)
+        return effect
 
     async def _perform(self, effects: list[Effect]) -> None:
         records = [(effect.height, effect.record) for effect in effects if isinstance(effect, Persist)]
@@ -193,6 +212,7 @@ class Performer:
     def _charge(self, effect: Charge) -> None:
         self._complaints.about(effect.peer, effect.code, effect.reason)
         if effect.cut:
+            self._inbox.drop(effect.peer)  # what came since
             self._network.cut(effect.peer)
 
     def _write_log(self, effect: Log) -> None:
@@ -221,9 +241,12 @@ class Performer:
         with self._reader.snapshot() as snapshot:
             for height in range(first, min(last, snapshot.height) + 1):
                 sealed = snapshot.sealed(height)
-                transactions = snapshot.transactions(height)
-                size_bytes += sum(map(len, transactions))
-                if sealed is None or (blocks and size_bytes > SERVED_BYTES_MAX):
+                if sealed is None:
                     break
-                blocks.append(SealedBlock(sealed, transactions))
+                block = SealedBlock(sealed, snapshot.transactions(height))
+                # As encoded: 32 blocks of 500 small transactions have 100 kB of headers, seals and lengths beside them.
+                size_bytes += len(encode(block))
+                if blocks and size_bytes > SERVED_BYTES_MAX:
+                    break
+                blocks.append(block)
         return encode(SealedBlocks(tuple(blocks), ())) if blocks else b""

@@ -1,11 +1,12 @@
-"""Where a pile's prices stand in the chain's state: the tariff contract's layout, for devices that do not know
+"""Where a session's prices stand in the chain's state: the contracts' layout, for devices that do not know
 contracts.
 """
 
 from collections.abc import Mapping
 from functools import lru_cache
 
-from contracts.tariff import FEES, PLANS, TARIFFS, in_force_from, tariff_key
+from contracts.session import SESSIONS, Session, State
+from contracts.tariff import TARIFFS, tariff_key
 from ledger.tariff import Tariff, borders, period_at
 
 _SEARCH_MS = 2 * 24 * 60 * 60 * 1000
@@ -36,31 +37,38 @@ def _next_border_ms(tariff: Tariff, time_ms: int) -> int:
     return found[0] if found else _NEVER_MS
 
 
-@lru_cache(maxsize=64)  # the tariffs and fees of a day
-def _prices(tariff_raw: bytes, fee_raw: bytes) -> TariffPrices:
-    return TariffPrices(TARIFFS.decode(tariff_raw), FEES.decode(fee_raw).service_price_e4)
+@lru_cache(maxsize=1024)  # the running sessions of a fleet in one process
+def _session(record: bytes) -> Session:
+    return SESSIONS.decode(record)
 
 
-class RegionPrices:
-    """Price book of the piles of one operator in one region."""
+@lru_cache(maxsize=64)  # the tariffs of a day
+def _tariff(raw: bytes) -> Tariff:
+    return TARIFFS.decode(raw)
 
-    def __init__(self, region: str, operator: str) -> None:
-        """Look where that region's and that operator's records stand."""
-        self._region = region
-        self._plan_key = PLANS.key(region.encode())
-        self._fee_key = FEES.key(operator.encode())
 
-    def keys(self, known: Mapping[bytes, bytes], at_ms: int) -> tuple[bytes, ...]:
-        """Plan and fee; and, once the plan is known, the tariff that it puts in force."""
-        tariff = self._tariff_key(known, at_ms)
-        return (self._plan_key, self._fee_key, tariff) if tariff else (self._plan_key, self._fee_key)
+class SessionPrices:
+    """Price book of any pile: a session's record names its tariff and holds its fee."""
 
-    def prices(self, known: Mapping[bytes, bytes], at_ms: int) -> TariffPrices | None:
-        """Prices of a session opened at a time; None while a record is missing."""
-        tariff = known.get(self._tariff_key(known, at_ms) or b"")
-        fee = known.get(self._fee_key)
-        return _prices(tariff, fee) if tariff and fee else None
+    def keys(self, known: Mapping[bytes, bytes], session: bytes) -> tuple[bytes, ...]:
+        """The session's record; and, once it is known, the tariff that it opened under."""
+        record_key = SESSIONS.key(session)
+        record = known.get(record_key)
+        return (record_key, _tariff_key(record)) if record else (record_key,)
 
-    def _tariff_key(self, known: Mapping[bytes, bytes], at_ms: int) -> bytes | None:
-        raw = known.get(self._plan_key)
-        return TARIFFS.key(tariff_key(self._region, in_force_from(PLANS.decode(raw), at_ms))) if raw else None
+    def prices(self, known: Mapping[bytes, bytes], session: bytes) -> TariffPrices | None:
+        """Prices of a session; None while a value is missing."""
+        record = known.get(SESSIONS.key(session))
+        tariff = known.get(_tariff_key(record)) if record else None
+        return (
+            TariffPrices(_tariff(tariff), _session(record).agreed.fee.service_price_e4) if record and tariff else None
+        )
+
+    def runs(self, record: bytes) -> bool:
+        """Whether a session has started and is not settled."""
+        return _session(record).state in (State.CHARGING, State.CLAIM)
+
+
+def _tariff_key(record: bytes) -> bytes:
+    agreed = _session(record).agreed
+    return TARIFFS.key(tariff_key(agreed.region, agreed.tariff_from_ms))

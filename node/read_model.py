@@ -144,7 +144,7 @@ class Batch(Struct):
     settled: list[dict[str, Any]] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
     piles: list[dict[str, Any]] = field(default_factory=list)
-    """Piles as the registry has them now, when one of the blocks touched it."""
+    """Those that the blocks touched, as the registry has them now."""
 
 
 def open_read_model(path: Path) -> Engine:
@@ -215,8 +215,9 @@ def _put_piles(connection: Connection, rows: list[dict[str, Any]]) -> None:
 def _add_sessions(connection: Connection, batch: Batch) -> None:
     """Kind by kind: a session's steps come in this order, however many of them are in one batch."""
     if batch.opened:
-        operators = {row.name: row.operator for row in connection.execute(select(piles.c.name, piles.c.operator))}
-        _add(connection, sessions, [row | {"operator": operators[row["pile"]]} for row in batch.opened])
+        operator = select(piles.c.operator).where(piles.c.name == bindparam("opened_at")).scalar_subquery()
+        values: dict[str, Any] = {name: bindparam(name) for name in batch.opened[0]} | {"operator": operator}
+        connection.execute(insert(sessions).values(values), [row | {"opened_at": row["pile"]} for row in batch.opened])
     for rows in (batch.started, batch.states, batch.settled):
         if rows:
             columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "session"}

@@ -63,10 +63,12 @@ class ReadQueries:
         return await self._run(read)
 
     async def piles(self, after: str | None, limit: int, operator: str | None) -> list[Row[Any]]:
-        """Piles by name, each with `state`: charging, opened (reserved by an opened session) or free."""
+        """Piles by name, each with `state`: charging, claim (its session timed out), opened (reserved by an opened
+        session) or free.
+        """
         busy = (
-            select(sessions.c.pile, func.min(sessions.c.state).label("state"))  # "charging" sorts before "opened"
-            .where(sessions.c.state.in_(("opened", "charging")))
+            select(sessions.c.pile, func.min(sessions.c.state).label("state"))  # the alphabet puts what matters first
+            .where(sessions.c.state.in_(("opened", "charging", "claim")))
             .group_by(sessions.c.pile)
             .subquery()
         )

@@ -32,6 +32,8 @@ MAP_BYTES = 64 * 1024**3
 """Size of the map: address space, not memory or disk. Fixed, because resizing it under readers is where LMDB users lose
 nights.
 """
+KEY_BYTES_MAX = 511
+"""LMDB's longest key."""
 READERS_MAX = 126
 """Slots for read transactions: api, gateway and indexer processes with their threads."""
 
@@ -142,8 +144,8 @@ class Snapshot:
         return None if data is None else Place(int.from_bytes(data[:8], "big"), int.from_bytes(data[8:], "big"))
 
     def get(self, key: bytes) -> bytes | None:
-        """Value of a state key."""
-        value: bytes | None = self._txn.get(key, db=self._db.state)
+        """Value of a state key; None for what cannot be a key (LMDB raises on those)."""
+        value: bytes | None = self._txn.get(key, db=self._db.state) if 1 <= len(key) <= KEY_BYTES_MAX else None
         return value
 
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:

@@ -159,7 +159,9 @@ class Store(LedgerReader):
         # Sorted keys touch each B-tree page once.
         places = sorted((tx.id, at + index.to_bytes(4, "big")) for index, tx in enumerate(block.transactions))
         with txn.cursor(db.transactions) as cursor:
-            cursor.putmulti(places)
+            # The first place stays: a device's record may come again when the replay window has forgotten it. That copy
+            # fails, and whoever asks for the record must find its first, true receipt.
+            cursor.putmulti(places, overwrite=False)
         leaf = history_leaf(block.hash, result_digest(stored.sealed.result))
         for (level, index), node in parent.history.append_nodes(leaf):
             txn.put(node_key(level, index), node, db=db.history)

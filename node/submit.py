@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from contracts.abi import GAS_LIMIT, EncodedCall
-from ledger.codec import encode
 from ledger.errors import ClientError
 from ledger.keys import Signer, SoftSigner
-from ledger.transaction import Body, sign_transaction, transaction_id
+from ledger.transaction import Body, decode_transaction, sign_transaction
 from node.clock import ChainClock
 from node.home import Home
 from node.ipc import CoreClient
@@ -31,16 +30,10 @@ def load_signer(home: Home, key: Path | None) -> SoftSigner:
     return load_key(key or home.path(settings.company), passphrase_from_env_or_file(environ | dict(os.environ)))
 
 
-async def submit_call(home: Home, call: EncodedCall, signer: Signer, wait_s: float) -> dict[str, Any]:
-    """The sealed outcome of a call as `transaction_of` shows it.
-
-    Raises ClientError: core's code where it was not admitted, `core-unreachable`, `transaction-pending` when the time
-    is over.
-    """
-    settings = home.config().clock
-    clock = ChainClock(settings.base_chain_ms, settings.base_wall_ms, settings.speed)
+def signed_call(call: EncodedCall, signer: Signer, chain_id: bytes, clock: ChainClock) -> bytes:
+    """The transaction of a call, signed, valid for `VALID_MS` from now. Its salt sets it apart from one like it."""
     body = Body(
-        chain_id=home.genesis().hash(),
+        chain_id=chain_id,
         sender=signer.public_key,
         branch=call.branch,
         expiry_class=call.expiry_class,
@@ -51,11 +44,22 @@ async def submit_call(home: Home, call: EncodedCall, signer: Signer, wait_s: flo
         valid_until_ms=clock.now_ms() + VALID_MS * clock.speed,
         salt=os.urandom(8),
     )
-    tx_id = transaction_id(encode(body))
+    return sign_transaction(body, signer)
+
+
+async def submit_call(home: Home, call: EncodedCall, signer: Signer, wait_s: float) -> dict[str, Any]:
+    """The sealed outcome of a call as `transaction_of` shows it.
+
+    Raises ClientError: core's code where it was not admitted, `core-unreachable`, `transaction-pending` when the time
+    is over.
+    """
+    clock = home.config().clock
+    raw = signed_call(call, signer, home.genesis().hash(), clock)
+    tx_id = decode_transaction(raw).id
     try:
         client = await CoreClient.connect(home.socket)
         try:
-            [(code, message)] = await client.submit([sign_transaction(body, signer)])
+            [(code, message)] = await client.submit([raw])
             if code:
                 raise ClientError(code, message)
             async with asyncio.timeout(wait_s):

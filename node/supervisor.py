@@ -28,6 +28,11 @@ QUICK_DEATHS_MAX = 5
 """So many quick deaths in a row are no accident: the supervisor gives up, loudly."""
 EXIT_SETTINGS = 2
 """Exit code of a process whose settings or files somebody must mend first: trying again would not help."""
+EXIT_HALTED = 70
+"""Exit code (EX_SOFTWARE of sysexits.h) of a process that stopped itself: a bug, or damage to its disk. It must not be
+tried again: after a failed fsync the kernel calls pages clean that never reached the disk, and a core that read them
+would trust votes that a power cut takes away.
+"""
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Pause before the n-th restart in a row; the last goes on."""
 STOP_GRACE_S = 10.0
@@ -109,9 +114,8 @@ class Supervisor:
                 break
             lived_s = asyncio.get_running_loop().time() - born
             quick_deaths = quick_deaths + 1 if lived_s < QUICK_DEATH_S else 0
-            if status == EXIT_SETTINGS or quick_deaths >= QUICK_DEATHS_MAX:
-                often = f"{quick_deaths} times within seconds (status {status})"
-                message = f"{part.name} of {self._home.root} died {often}; see its log"
+            if status in (EXIT_SETTINGS, EXIT_HALTED) or quick_deaths >= QUICK_DEATHS_MAX:
+                message = f"{part.name} of {self._home.root} {_cause(status, quick_deaths)}; see its log"
                 if part is self._parts[0]:
                     raise ClientError("part-failed", message)
                 # Core goes on without its edge: the others count on its vote.
@@ -176,6 +180,12 @@ class Supervisor:
                         await asyncio.sleep(READER_CHECK_S)
                 finally:
                     await client.close()
+
+
+def _cause(status: int, quick_deaths: int) -> str:
+    if status == EXIT_HALTED:
+        return f"halted itself (status {status}) and is not started again: a bug, or damage to its disk"
+    return f"died {quick_deaths} times within seconds (status {status})"
 
 
 async def _wait(event: Awaitable[Any], timeout_s: float) -> bool:

@@ -107,7 +107,7 @@ class Testnet(Struct, frozen=True):
         return sm3(Tag.KEY_SEED, bytes.fromhex(self.seed), b"broker")
 
     def signer(self, kind: str, name: str) -> SoftSigner:
-        """Key of a `driver` or `pile` by name."""
+        """Key of a `driver` or `pile` by name, or of the readings `archive` of a company."""
         return _signer(self.scheme, bytes.fromhex(self.seed), kind, name)
 
     def describe(self) -> dict[str, Any]:
@@ -145,12 +145,12 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
     company_keys = {company.name: _signer(scheme, seed, "company", company.name) for company in companies}
     members = []
     for name in validators:
-        certificate, tls_key = make_node_certificate(name, authority, authority_key)
+        passphrase = secrets.token_hex(16).encode()
+        certificate, tls_key = make_node_certificate(name, authority, authority_key, passphrase)
         vote_key = SoftSigner.from_seed(scheme, os.urandom(32))
         members.append(Validator(name, company_keys[name].public_key, vote_key.public_key, node_key(certificate)))
         folder = testnet.home(name).config_file.parent
         folder.mkdir(parents=True)
-        passphrase = secrets.token_hex(16).encode()
         _write_secret(folder / "passphrase", passphrase)
         _write_secret(folder / "node_key.pem", tls_key)
         _write_secret(folder / "mqtt_password", password_of(testnet.broker_secret, gateway_user(name)).encode())
@@ -158,6 +158,7 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
         (folder / "ca.pem").write_bytes(authority)
         save_key(folder / "vote_key.json", vote_key, passphrase, LIGHT)
         save_key(folder / "company_key.json", company_keys[name], passphrase, LIGHT)
+        save_key(folder / "archive_key.json", testnet.signer("archive", name), passphrase, LIGHT)
         (folder / "config.toml").write_text(_settings(name, testnet, plan, chain_ms, wall_ms), encoding="utf-8")
 
     def key_of(kind: str, name: str) -> bytes:

@@ -2,13 +2,12 @@
 
 import asyncio
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from contracts.genesis import consortium_of
 from ledger.errors import ClientError
-from node.broker import Broker, BrokerSettings
+from node.broker import Broker, BrokerSettings, check_port
 from node.config import LogSection, split_address
 from node.core_status import core_status
 from node.logs import configure_logs
@@ -47,12 +46,7 @@ def _check_ports(testnet: Testnet) -> None:
     """Raise ClientError `port-taken` before anything starts: half a testnet with a stranger's broker is a riddle."""
     nodes = [at for node in testnet.nodes.values() for at in (node.p2p, node.api, node.ops)]
     for address in [testnet.broker, *nodes]:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(split_address(address))
-            except OSError as error:
-                raise ClientError("port-taken", f"{address}: {error.strerror}; choose another --base-port") from error
+        check_port(*split_address(address))
 
 
 async def _watch(broker: Broker) -> None:

@@ -12,7 +12,13 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from ledger.errors import ClientError, PeerError
@@ -29,12 +35,15 @@ def make_authority(consortium: str) -> tuple[bytes, bytes]:
     key = Ed25519PrivateKey.generate()
     name = _name(f"{consortium} authority")
     certificate = _certificate(name, name, key.public_key(), key, is_authority=True)
-    return certificate.public_bytes(Encoding.PEM), _key_pem(key)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return certificate.public_bytes(Encoding.PEM), pem
 
 
-def make_node_certificate(company: str, authority_pem: bytes, authority_key_pem: bytes) -> tuple[bytes, bytes]:
-    """(certificate PEM, key PEM) of a company's node with a new key. `node_key` tells the key that the validator set
-    must name.
+def make_node_certificate(
+    company: str, authority_pem: bytes, authority_key_pem: bytes, passphrase: bytes
+) -> tuple[bytes, bytes]:
+    """(certificate PEM, key PEM) of a company's node with a new key, encrypted under the node's passphrase. `node_key`
+    tells the key that the validator set must name.
     """
     authority = x509.load_pem_x509_certificate(authority_pem)
     signer = load_pem_private_key(authority_key_pem, password=None)
@@ -42,7 +51,8 @@ def make_node_certificate(company: str, authority_pem: bytes, authority_key_pem:
         raise ClientError("authority-key", "the authority's key must be Ed25519")
     key = Ed25519PrivateKey.generate()
     certificate = _certificate(_name(company), authority.subject, key.public_key(), signer, is_authority=False)
-    return certificate.public_bytes(Encoding.PEM), _key_pem(key)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase))
+    return certificate.public_bytes(Encoding.PEM), pem
 
 
 def node_key(certificate_pem: bytes) -> bytes:
@@ -60,21 +70,21 @@ def peer_key(certificate_der: bytes) -> bytes:
     return key.public_bytes_raw()
 
 
-def server_context(authority: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+def server_context(authority: Path, certificate: Path, key: Path, passphrase: bytes) -> ssl.SSLContext:
     """Context for accepted connections. Raises ClientError `tls-files` if a file is missing or does not fit the
-    others.
+    others, if the passphrase does not open the key, or if others than its owner may read that.
     """
-    context = _context(ssl.PROTOCOL_TLS_SERVER, authority, certificate, key)
+    context = _context(ssl.PROTOCOL_TLS_SERVER, authority, certificate, key, passphrase)
     context.num_tickets = 0  # a resumed session would skip the certificate; connections last for days anyway
     return context
 
 
-def client_context(authority: Path, certificate: Path, key: Path) -> ssl.SSLContext:
-    """Context for dialled connections. Raises ClientError `tls-files`."""
-    return _context(ssl.PROTOCOL_TLS_CLIENT, authority, certificate, key)
+def client_context(authority: Path, certificate: Path, key: Path, passphrase: bytes) -> ssl.SSLContext:
+    """Context for dialled connections. Raises ClientError `tls-files` as `server_context` does."""
+    return _context(ssl.PROTOCOL_TLS_CLIENT, authority, certificate, key, passphrase)
 
 
-def _context(protocol: int, authority: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+def _context(protocol: int, authority: Path, certificate: Path, key: Path, passphrase: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # the key in the certificate is the identity; addresses may change
@@ -82,7 +92,9 @@ def _context(protocol: int, authority: Path, certificate: Path, key: Path) -> ss
     context.options |= ssl.OP_NO_COMPRESSION  # CRIME, CVE-2012-4929
     try:
         context.load_verify_locations(authority)  # and no other: the system's authorities are not asked
-        context.load_cert_chain(certificate, key)
+        if key.stat().st_mode & 0o077:
+            raise ClientError("tls-files", f"{key} can be read by others; make it its owner's alone: chmod 600 {key}")
+        context.load_cert_chain(certificate, key, password=passphrase)
     except (OSError, ssl.SSLError) as error:
         raise ClientError("tls-files", f"{authority}, {certificate}, {key}: {error}") from error
     return context
@@ -126,7 +138,3 @@ def _key_usage(is_authority: bool) -> x509.KeyUsage:
         encipher_only=False,
         decipher_only=False,
     )
-
-
-def _key_pem(key: Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

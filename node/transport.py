@@ -111,9 +111,10 @@ class PeerNetwork:
         if link:
             link.cut()
 
-    def inbox_taken(self) -> None:
-        """The core takes up everything that came so far: read on where reading was paused."""
-        for link in self._links.values():
+    def handled(self, peer: str) -> None:
+        """The core has taken up everything that came from this member: read on if reading was paused."""
+        link = self._links.get(peer)
+        if link:
             link.handled()
 
     # ── owner of the links ────────────────────────────────────────────────────────────────────────────────────────────
@@ -154,10 +155,11 @@ class PeerNetwork:
 
     # ── accepting and dialling ────────────────────────────────────────────────────────────────────────────────────────
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
@@ -174,7 +176,7 @@ class PeerNetwork:
                 self._complaints.about(host, "too-many-connections", "too many connections that have not said hello")
                 continue
             self._unknown[host] += 1
-            self._spawn(self._welcome(connection, host))
+            self._spawn(self._welcome(connection, host)).add_done_callback(_cost_the_connection)
 
     async def _welcome(self, connection: socket.socket, host: str) -> None:
         """TLS handshake and hello of an accepted connection; afterwards it is known, or gone."""
@@ -223,6 +225,14 @@ class PeerNetwork:
 def _same(link: PeerLink) -> PeerLink:
     """Protocol factory. uvloop returns its own protocol from `connect_accepted_socket`, so the link is made before."""
     return link
+
+
+def _cost_the_connection(welcome: asyncio.Task[None]) -> None:
+    """Have an error that a stranger provoked logged as the connection's: it must never stop the process."""
+    error = None if welcome.cancelled() else welcome.exception()
+    if error:
+        context = {"message": "an accepted connection failed", "exception": error, "transport": None}
+        welcome.get_loop().call_exception_handler(context)
 
 
 def _host(address: str) -> str:

@@ -2,7 +2,8 @@
 
 Every seal, link, turn, transaction signature and branch table is checked, every block is executed again in a scratch
 store, and what comes out must be what a quorum sealed. At the end the node's state must be, entry by entry, the state
-that the chain gives. Block by block, so memory does not grow with the chain.
+that the chain gives, and its books must agree with their records. Block by block, so memory does not grow with the
+chain.
 """
 
 import tempfile
@@ -13,12 +14,24 @@ from pathlib import Path
 from msgspec import Struct
 
 from consensus.head import Head
+from contracts import views
 from contracts.genesis import genesis_state
-from ledger.block import Block, Header, Result, SealedHeader, branch_table, check_sealed, header_hash, result_digest
+from ledger.block import (
+    Block,
+    Header,
+    Receipt,
+    Result,
+    SealedHeader,
+    branch_table,
+    check_sealed,
+    header_hash,
+    result_digest,
+)
+from ledger.codec import decode
 from ledger.errors import ClientError, PeerError
 from ledger.genesis import Genesis
 from ledger.keys import verify_many
-from ledger.transaction import Transaction, decode_transaction
+from ledger.transaction import ExpiryClass, Transaction, decode_transaction
 from ledger.validators import proposer
 from node.effects import StoreSealed
 from node.execution import Execution
@@ -89,6 +102,7 @@ class _Check:
             if height % PROGRESS_BLOCKS == 0 or height == newest:
                 progress(height, newest)
         self._same_state(newest)
+        self._sound_books(newest)
         with self._scratch.snapshot() as good:
             return Verified(self._chain_id.hex(), newest, self._transactions, good.state_root.hex())
 
@@ -99,7 +113,7 @@ class _Check:
         transactions = tuple(decode_transaction(raw) for raw in raws)
         self._transactions += len(transactions)
         self._header(header, head, transactions)
-        self._signatures(height, transactions)
+        self._signatures(height, transactions, receipts)
         block = Block(sealed.header, header, header_hash(sealed.header), transactions)
         outcome = self._execution.run(block)
         work = outcome.work
@@ -124,14 +138,14 @@ class _Check:
         same = (rows, root, len(transactions)) == (header.branches, header.tx_root, header.tx_count)
         _demand(same, height, "the branch table is not that of its transactions")
 
-    def _signatures(self, height: int, transactions: tuple[Transaction, ...]) -> None:
+    def _signatures(self, height: int, transactions: tuple[Transaction, ...], receipts: tuple[bytes, ...]) -> None:
         seen: set[bytes] = set()
+        _demand(len(receipts) >= len(transactions), height, "a transaction has no receipt")
         with self._scratch.snapshot() as good:
-            for tx in transactions:
+            for tx, receipt in zip(transactions, receipts, strict=False):  # scheduled calls have theirs behind
                 _demand(tx.body.chain_id == self._chain_id, height, f"transaction {tx.id.hex()} is of another chain")
-                _demand(
-                    tx.id not in seen and good.locate(tx.id) is None, height, f"transaction {tx.id.hex()} ran before"
-                )
+                ran = tx.id in seen or (good.locate(tx.id) is not None and not _is_failed_copy(tx, receipt))
+                _demand(not ran, height, f"transaction {tx.id.hex()} ran before")
                 seen.add(tx.id)
         signed = verify_many([(tx.body.sender, tx.id, tx.signature) for tx in transactions])
         for tx, valid in zip(transactions, signed, strict=True):
@@ -155,6 +169,19 @@ class _Check:
                 for one, other in zip_longest(found.scan(b""), good.scan(b"")):
                     key = (one or other or (b"",))[0]
                     _demand(one == other, height, f"the store's state differs from the chain's at key {key.hex()}")
+
+    def _sound_books(self, height: int) -> None:
+        """What the chain's own code computed is wrong if money was made or lost on the way."""
+        with self._scratch.snapshot() as good:
+            found = views.audit(good)
+        _demand(not found, height, "; ".join(found))
+
+
+def _is_failed_copy(transaction: Transaction, receipt: bytes) -> bool:
+    """Whether this is a device's record that did nothing: those outlive the replay window, and their counters keep a
+    copy from having any effect.
+    """
+    return transaction.body.expiry_class is ExpiryClass.DEVICE and decode(Receipt, receipt).code != 0
 
 
 def _demand(condition: bool, height: int, reason: str) -> None:

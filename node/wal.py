@@ -1,26 +1,29 @@
 """The write-ahead log: what a node must still know after a crash, before it tells anybody.
 
 A folder of segment files `00000001.wal`, `00000002.wal`, … A segment begins with an 8-byte random mark and its CRC-32.
-A record is the mark, an 8-byte height, a 4-byte length (both big-endian), the CRC-32 of all that and the payload, and
-the payload. Three rules, each learnt from other people's losses:
-- a torn tail (the last write before a power cut) is cut at the last good record *before* anything is appended behind
-  it;
-- a bad record with good ones behind it is damage, not a torn tail: the node halts, for it may have forgotten a vote
-  that it sent;
+What one call appends is a batch: the mark, its highest height in 8 bytes, a length in 4 (both big-endian), the CRC-32
+of all that and the payload, and the payload, a list of records. Four rules, each learnt from other people's losses:
+- a batch is good as a whole or not at all: its pages reach the disk in any order, and nothing of it was told to anybody
+  before all of them had;
+- a torn tail (the last batch before a power cut) is cut at the last good batch *before* anything is appended behind it;
+- a bad batch with good ones behind it is damage, not a torn tail: the node halts, for it may have forgotten a vote that
+  it sent;
 - a failed fsync is final: the kernel marks the pages clean, and a second fsync would report success over lost data.
   Calls block; the core makes them from a thread of their own.
 """
 
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import NamedTuple
 
+from ledger.codec import decode_trusted, encode
 from ledger.errors import OurError
 
 RECORD_BYTES_MAX = 8 * 1024 * 1024
-"""Longest record: a committed block with its transactions and certificate, twice over. A longer length is damage."""
+"""Longest record: a committed block with its transactions and certificate, twice over."""
 SEGMENT_BYTES = 16 * 1024 * 1024
 """A segment that has grown past this is closed: it bounds what is read again at a start."""
 _MARK_BYTES = 8
@@ -43,13 +46,17 @@ class WriteAheadLog:
     stop.
     """
 
-    def __init__(self, folder: Path, segment_bytes: int = SEGMENT_BYTES) -> None:
-        """Open the log, cut a torn tail, and read what it holds into `recovered`.
+    def __init__(
+        self, folder: Path, opened: Callable[[int], None] = lambda number: None, segment_bytes: int = SEGMENT_BYTES
+    ) -> None:
+        """Open the log, cut a torn tail, and read what it holds into `recovered`. `opened(number)` is told of each new
+        segment before anything is written to it.
 
         Raises OurError `wal-damaged`, naming file and offset.
         """
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
+        self._opened = opened
         self._segment_bytes = segment_bytes
         self.recovered: list[bytes] = []
         paths = sorted(folder.glob("*.wal"))
@@ -67,29 +74,30 @@ class WriteAheadLog:
         """
         if self._size > self._segment_bytes:
             self._open_next()
-        data = b"".join([_frame(self._mark, height, record) for height, record in records])
+        highest = max(height for height, _ in records)
+        data = _frame(self._mark, highest, [record for _, record in records])
         written = 0
         try:
             while written < len(data):
                 written += os.pwrite(self._file, memoryview(data)[written:], self._size + written)
         except OSError:
-            os.ftruncate(self._file, self._size)  # half a record in the middle would read as damage
+            os.ftruncate(self._file, self._size)  # half a batch in the middle would read as damage
             raise
         _fsync(self._file, self._path)
         self._size += len(data)
-        self._height = max(self._height, *(height for height, _ in records))
+        self._height = max(self._height, highest)
 
     def truncate(self, sealed_height: int) -> None:
-        """Drop the segments that hold nothing above `sealed_height`. Whole files only: nothing is ever rewritten."""
-        kept = []
-        for segment in self._closed:
-            if segment.height <= sealed_height:
-                segment.path.unlink()
-            else:
-                kept.append(segment)
-        if len(kept) < len(self._closed):
+        """Drop the oldest segments that hold nothing above `sealed_height`, as whole files: nothing is ever rewritten.
+
+        An empty one (of a start that wrote nothing) stays behind one that is needed: a gap in the numbers is damage.
+        """
+        dropped = list(takewhile(lambda segment: segment.height <= sealed_height, self._closed))
+        for segment in dropped:
+            segment.path.unlink()
+        if dropped:
             _fsync_folder(self._folder)
-        self._closed = kept
+        self._closed = self._closed[len(dropped) :]
 
     def close(self) -> None:
         """Close the file. Everything appended is durable already."""
@@ -102,11 +110,13 @@ class WriteAheadLog:
         file = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
         try:
             os.pwrite(file, opening, 0)
+            _fsync(file, path)  # without it a power cut could leave batches behind an opening of zeros: damage
+            _fsync_folder(self._folder)  # without it a power cut could lose the file with its records
+            self._opened(self._number + 1)
         except OSError:
             os.close(file)
             path.unlink()
             raise
-        _fsync_folder(self._folder)  # without it a power cut could lose the file with its records
         if self._file >= 0:
             os.close(self._file)
             self._closed.append(_Closed(self._path, self._height))
@@ -122,19 +132,20 @@ class WriteAheadLog:
         """Read a segment into `recovered`, cutting a torn tail; returns the highest height in it."""
         data = path.read_bytes()
         mark, opening = data[:_MARK_BYTES], data[_MARK_BYTES:_OPENING_BYTES]
-        if len(data) >= _OPENING_BYTES and zlib.crc32(mark).to_bytes(4, "big") != opening:
+        is_open = zlib.crc32(mark).to_bytes(4, "big") == opening
+        if not is_open and len(data) > _OPENING_BYTES:
             raise _damaged(path, 0, "the segment's opening does not match its checksum")
-        good = _OPENING_BYTES if len(data) >= _OPENING_BYTES else 0
+        good = _OPENING_BYTES if is_open else 0
         highest = 0
-        while good < len(data) and (end := _record_end(mark, data, good)) is not None:
-            self.recovered.append(data[good + _HEAD_BYTES : end])
+        while is_open and good < len(data) and (end := _batch_end(mark, data, good)) is not None:
+            self.recovered += decode_trusted(tuple[bytes, ...], data[good + _HEAD_BYTES : end])
             highest = max(highest, int.from_bytes(data[good + _MARK_BYTES : good + _MARK_BYTES + 8], "big"))
             good = end
         if good == len(data):
             return highest
-        # Only the newest segment may end in a torn record, and only if nothing whole follows the tear.
-        if not is_last or _a_record_follows(mark, data, good):
-            raise _damaged(path, good, "a record does not match its checksum, and whole records follow it")
+        # Only the newest segment may end in a torn batch, and only if nothing whole follows the tear.
+        if not is_last or (is_open and _a_batch_follows(mark, data, good)):
+            raise _damaged(path, good, "a batch does not match its checksum, and whole ones follow it")
         file = os.open(path, os.O_WRONLY)
         try:
             os.ftruncate(file, good)
@@ -144,28 +155,35 @@ class WriteAheadLog:
         return highest
 
 
-def _frame(mark: bytes, height: int, record: bytes) -> bytes:
-    if len(record) > RECORD_BYTES_MAX:
-        raise OurError("wal-record-too-large", f"{len(record)} bytes, at most {RECORD_BYTES_MAX}")
-    head = mark + height.to_bytes(8, "big") + len(record).to_bytes(4, "big")
-    return head + zlib.crc32(record, zlib.crc32(head)).to_bytes(4, "big") + record
+def _frame(mark: bytes, height: int, records: Sequence[bytes]) -> bytes:
+    for record in records:
+        if len(record) > RECORD_BYTES_MAX:
+            raise OurError("wal-record-too-large", f"{len(record)} bytes, at most {RECORD_BYTES_MAX}")
+    payload = encode(records)
+    head = mark + height.to_bytes(8, "big") + len(payload).to_bytes(4, "big")
+    return head + zlib.crc32(payload, zlib.crc32(head)).to_bytes(4, "big") + payload
 
 
-def _record_end(mark: bytes, data: bytes, start: int) -> int | None:
-    """Where the record that begins at `start` ends; None if there is no good record there."""
+def newest_segment(folder: Path) -> int:
+    """Number of the newest segment in a log's folder; 0 if there is none."""
+    return max((int(path.stem) for path in folder.glob("*.wal") if path.stem.isdigit()), default=0)
+
+
+def _batch_end(mark: bytes, data: bytes, start: int) -> int | None:
+    """Where the batch that begins at `start` ends; None if there is no good one there."""
     head = data[start : start + _CRC_AT]
     end = start + _HEAD_BYTES + int.from_bytes(head[-4:], "big")
-    if not head.startswith(mark) or end > min(len(data), start + _HEAD_BYTES + RECORD_BYTES_MAX):
+    if not head.startswith(mark) or end > len(data):
         return None
     crc = zlib.crc32(memoryview(data)[start + _HEAD_BYTES : end], zlib.crc32(head))
     return end if crc == int.from_bytes(data[start + _CRC_AT : start + _HEAD_BYTES], "big") else None
 
 
-def _a_record_follows(mark: bytes, data: bytes, bad: int) -> bool:
-    """Whether a whole record begins anywhere behind the start of a bad one, whose own length may be what is damaged."""
+def _a_batch_follows(mark: bytes, data: bytes, bad: int) -> bool:
+    """Whether a whole batch begins anywhere behind the start of a bad one, whose own length may be what is damaged."""
     start = data.find(mark, bad + 1)
     while start >= 0:
-        if _record_end(mark, data, start) is not None:
+        if _batch_end(mark, data, start) is not None:
             return True
         start = data.find(mark, start + 1)
     return False

@@ -37,7 +37,8 @@ from ledger.state_tree import StateTree
 from ledger.tariff import Tariff
 from ledger.transaction import Body, Transaction, decode_transaction, sign_transaction
 from ledger.validators import Validator, ValidatorSet
-from node.pile_prices import RegionPrices
+from node.blocks import Blocks
+from node.pile_prices import SessionPrices
 from node.store import BlockWork, Store
 from tests import consortium
 from tests.consortium import HOUR, T0, key, signer
@@ -89,6 +90,7 @@ class DeviceChain:
         self.path = folder / "ledger"
         self.store = Store(self.path, self.genesis, genesis_state(self.genesis), map_bytes=1 << 30)
         self.reader = self.store
+        self.blocks = Blocks(self.store)
         self.head = genesis_head(self.genesis)
         self.now_ms = T0 + HOUR
         self.height = 0
@@ -98,13 +100,16 @@ class DeviceChain:
 
     def open(self, driver: str, pile: str, deposit_fen: int = 5_000) -> Transaction:
         """A driver's signed `session.open`."""
-        encoded = abi.encode_call(
-            "session", "open", pile=pile, connector=1, deposit_fen=deposit_fen, accept_unverified=False
-        )
+        fields = {"pile": pile, "connector": 1, "deposit_fen": deposit_fen, "accept_unverified": False}
+        return self.call(driver, "session", "open", **fields)
+
+    def call(self, who: str, contract: str, method: str, **fields: Any) -> Transaction:
+        """Anybody's signed call."""
+        encoded = abi.encode_call(contract, method, **fields)
         self.salt += 1
         body = Body(
             self.chain_id,
-            key(driver),
+            key(who),
             encoded.branch,
             encoded.expiry_class,
             encoded.contract,
@@ -114,7 +119,7 @@ class DeviceChain:
             self.now_ms + 600_000,
             self.salt.to_bytes(8, "big"),
         )
-        return decode_transaction(sign_transaction(body, signer(driver)))
+        return decode_transaction(sign_transaction(body, signer(who)))
 
     def seal(self, *transactions: Transaction, at_ms: int = 0, next_set: ValidatorSet | None = None) -> list[Receipt]:
         """Execute and seal one more block; its receipts. `next_set` votes from the block after on."""
@@ -187,7 +192,8 @@ class DeviceChain:
 
     def config(self, pile: str, **fields: Any) -> PileConfig:
         """A pile's settings."""
-        given: dict[str, Any] = {"name": pile, "power_max_w": 60_000, "price_book": RegionPrices("Shenzhen", "SGCC")}
+        given: dict[str, Any] = {"name": pile, "power_max_w": 60_000, "price_book": SessionPrices()}
+        given["archive_key"] = key("archive SGCC")
         return PileConfig(**(given | fields))
 
     def close(self) -> None:

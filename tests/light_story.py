@@ -16,6 +16,7 @@ from ledger.codec import decode, encode
 from ledger.transaction import Transaction
 from ledger.validators import ValidatorSet
 from node import gateway_proofs
+from node.reader import Snapshot
 from tests.device_chain import DeviceChain, validator_set, vote_signer
 
 HEIGHTS = 40
@@ -44,10 +45,9 @@ class Story:
             self.state = dict(snapshot.scan(b""))
             self.absent = gateway_proofs.state_entries(snapshot, (b"no such key",))[0]
 
-    @staticmethod
-    def proof(snapshot: object, tx: Transaction) -> ReceiptProof:
+    def proof(self, snapshot: Snapshot, tx: Transaction) -> ReceiptProof:
         """Proof of a transaction's receipt."""
-        found = gateway_proofs.prove_receipt(snapshot, tx.id)  # type: ignore[arg-type]
+        found = gateway_proofs.prove_receipt(snapshot, self.chain.blocks, tx.id)
         assert found is not None
         return found[1]
 
@@ -89,9 +89,9 @@ def standing() -> LightState:
     return story().walked().state
 
 
-def forge(it: Story, height: int, by: ValidatorSet, epoch: int = 0, **changes: object) -> SealedHeader:
+def forge(it: Story, of_height: int, by: ValidatorSet, epoch: int = 0, **changes: object) -> SealedHeader:
     """A block with changed fields, sealed anew by the members of a set (or by whoever holds such keys)."""
-    of = it.at(height)
+    of = it.at(of_height)
     header, result = decode(Header, of.header), decode(Result, of.result)
     both = {k: v for k, v in changes.items() if k in ("time_ms", "set_hash", "height", "chain_id")}
     header = structs.replace(header, **both)

@@ -3,6 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
+from contracts import abi
 from devices.light_client import LightState
 from devices.pile import Pile
 from devices.pile_parts import Changed, Contactor, Effect, Note, PileConfig, PileState, Save, Send
@@ -16,9 +17,11 @@ from devices.wire import (
     decode_down,
     down_topic,
     open_up,
+    sign_archived,
     up_topic,
 )
 from ledger.block import Receipt as TransactionReceipt
+from ledger.charging import SessionSettled
 from ledger.codec import decode, encode
 from ledger.errors import PeerError
 from ledger.transaction import Transaction
@@ -41,14 +44,22 @@ class PileBench:
     """One pile, plugged to a chain. `now_ms` moves by `tick` alone."""
 
     def __init__(
-        self, folder: Path, chain: DeviceChain | None = None, anchor: LightState | None = None, **config: object
+        self,
+        folder: Path,
+        chain: DeviceChain | None = None,
+        anchor: LightState | None = None,
+        clock_ahead_ms: int = 0,
+        **config: object,
     ):
         self.chain = chain or DeviceChain(folder)
         self.name = "Pile-1"
         self.signer = signer(self.name)
         self.config: PileConfig = self.chain.config(self.name, **config)
-        self.archive = Archive(folder / "readings.sqlite")
-        self.now_ms = self.chain.now_ms
+        self.archive_file = folder / "readings.sqlite"
+        self.archive = Archive(self.archive_file)
+        self.clock_ahead_ms = clock_ahead_ms
+        self.now_ms = self.chain.now_ms + clock_ahead_ms
+        """Of the pile's own clock."""
         self.closed = False
         self.statuses: list[Status] = []
         self.notes: Counter[str] = Counter()
@@ -102,7 +113,7 @@ class PileBench:
             public_key = known_device(snapshot, self.name).public_key
             payload = check_up(up, self.chain.chain_id, self.name, public_key)
             try:
-                answers = list(serve(snapshot, self.name, public_key, up.message_id, payload))
+                answers = list(serve(snapshot, self.chain.blocks, self.name, public_key, up.message_id, payload))
             except PeerError as error:
                 self.notes[f"gateway {error.code}"] += 1
                 return
@@ -111,27 +122,31 @@ class PileBench:
                 self.held.append(answer)
             elif isinstance(answer, Storing):
                 self.reading_bytes += sum(len(encode(reading)) for reading in answer.batch.readings)
-                (count,) = self.archive.append([answer.batch])
-                if isinstance(count, int):
-                    self.down(Archived(answer.batch.session, count))
+                (end,) = self.archive.append([answer.batch])
+                if isinstance(end, PeerError):
+                    self.notes[end.code] += 1
                 else:
-                    self.notes[count.code] += 1
+                    self.down(self.archived(answer.batch.session, end.count, end.digest))
             else:
                 self.down(answer)
         if self.sealing:
             self.seal_held()
 
+    def archived(self, session: bytes, count: int, digest: bytes, by: str = "archive SGCC") -> Archived:
+        """A confirmation signed with somebody's key."""
+        return sign_archived(self.chain.chain_id, self.name, session, count, digest, signer(by))
+
     def seal_held(self) -> None:
         """Seal what the pile has submitted, and push the receipts."""
         held, self.held = self.held, []
         for item in held:
-            self.chain.seal(item.transaction, at_ms=self.now_ms)
+            self.chain.seal(item.transaction, at_ms=self.now_ms - self.clock_ahead_ms)
             self.push(item.transaction)
 
     def push(self, transaction: Transaction) -> None:
         """The gateway tells the pile of its sealed transaction."""
         with self.chain.store.snapshot() as snapshot:
-            found = gateway_proofs.prove_receipt(snapshot, transaction.id)
+            found = gateway_proofs.prove_receipt(snapshot, self.chain.blocks, transaction.id)
         assert found is not None
         self.down(Receipt(transaction.id, found[1]))
 
@@ -144,10 +159,10 @@ class PileBench:
     def open(self, deposit_fen: int = 5_000, driver: str = "d0") -> SessionOpen:
         """A driver opens a session; the sealed open as the gateway tells it."""
         transaction = self.chain.open(driver, self.name, deposit_fen)
-        (receipt, *_) = self.chain.seal(transaction, at_ms=self.now_ms)
+        (receipt, *_) = self.chain.seal(transaction, at_ms=self.now_ms - self.clock_ahead_ms)
         assert receipt.code == 0, receipt
         with self.chain.store.snapshot() as snapshot:
-            found = gateway_proofs.prove_receipt(snapshot, transaction.id)
+            found = gateway_proofs.prove_receipt(snapshot, self.chain.blocks, transaction.id)
         assert found is not None
         return SessionOpen(*found)
 
@@ -179,3 +194,12 @@ class PileBench:
     def settled(self) -> list[TransactionReceipt]:
         """Receipts of stops that settled a session."""
         return [r for r in self.chain.receipts if any(event.name == "session.settled" for event in r.events)]
+
+
+def bill(bench: PileBench) -> SessionSettled:
+    """The one bill."""
+    (receipt,) = bench.settled()
+    (event,) = (event for event in receipt.events if event.name == "session.settled")
+    settled = abi.decode_event(event)
+    assert isinstance(settled, SessionSettled)
+    return settled

@@ -3,9 +3,8 @@ size.
 """
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
-from contextlib import suppress
 
 from aiohttp import web
 
@@ -13,6 +12,14 @@ CONNECTIONS_MAX = 2_000
 """Open connections of one process: descriptors and some 50 kB each; enough for `STREAMS_MAX` subscribers and as many
 others.
 """
+CONNECTIONS_PER_ADDRESS_MAX = 1_000
+"""Of them from one address, our own machine's too: much for a busy proxy, and whoever takes them leaves others half."""
+HEADER_MAX_S = 10.0
+"""How long a connection may wait before the header of a request is complete, from its beginning or from the answer
+before: a client that says nothing, or dribbles a header (slow loris, CVE-2007-6750), holds a descriptor no longer.
+"""
+SHUTDOWN_MAX_S = 2.0
+"""How long open requests may take to end when the process is told to stop."""
 ADDRESSES_MAX = 10_000
 """Addresses remembered. Forgetting the one that was quiet longest gives it a full bucket again, which it has by then
 anyway.
@@ -41,20 +48,64 @@ class RateLimit:
         return allowed
 
 
-class _Refuse(asyncio.Protocol):
-    """Answers a connection that is one too many by closing it."""
+class _Connection(asyncio.Protocol):
+    """A connection on its way to aiohttp, if neither the process nor its address has too many; counted while open."""
+
+    def __init__(self, server: web.Server, addresses: Counter[str]) -> None:
+        self._server = server
+        self._addresses = addresses
+        self._inner: asyncio.Protocol | None = None
+        self._address = ""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        with suppress(OSError):
+        self._address = (transport.get_extra_info("peername") or [""])[0]
+        full = self._addresses.total() >= CONNECTIONS_MAX
+        if full or self._addresses[self._address] >= CONNECTIONS_PER_ADDRESS_MAX:
             transport.close()
+            return
+        self._addresses[self._address] += 1
+        self._inner = self._server()
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._inner is not None:
+            self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received() if self._inner is not None else None
+
+    def pause_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._inner is not None:
+            self._inner.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._inner is not None:
+            self._addresses[self._address] -= 1
+            if not self._addresses[self._address]:
+                del self._addresses[self._address]
+            self._inner.connection_lost(exc)
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """A runner of an application. It closes connections that hold their request back, at first or after an answer."""
+    return web.AppRunner(
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=SHUTDOWN_MAX_S,
+        keepalive_timeout=HEADER_MAX_S,
+    )
 
 
 async def listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
-    """Serve a set-up runner on an address, with a bound on open connections. Raises OSError if the address is taken."""
+    """Serve a set-up runner on an address, with bounds on open connections. Raises OSError if the address is taken."""
     server = runner.server
     if server is None:
         raise RuntimeError("the runner is not set up")
-    accept: Callable[[], asyncio.BaseProtocol] = lambda: (  # noqa: E731 (a factory, not a function with a story)
-        server() if len(server.connections) < CONNECTIONS_MAX else _Refuse()
-    )
+    addresses: Counter[str] = Counter()
+    accept: Callable[[], asyncio.BaseProtocol] = lambda: _Connection(server, addresses)  # noqa: E731 (a factory, no story)
     return await asyncio.get_running_loop().create_server(accept, host, port, backlog=512, reuse_address=True)

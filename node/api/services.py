@@ -26,5 +26,5 @@ class Services(Struct, frozen=True):
     waits: SealedWaits
     read_model: ReadQueries
     agreement: Agreement
-    streams: set[asyncio.Task[Any] | None] = field(default_factory=set)
-    """Tasks of the open event streams; ended when the process stops."""
+    streams: dict[asyncio.Task[Any] | None, str] = field(default_factory=dict)
+    """Tasks of the open event streams with their subscribers' addresses; ended when the process stops."""

@@ -250,8 +250,8 @@ class Pile(Shape):
     power_w: int
     connectors: int
     meter_state: str
-    state: Literal["free", "opened", "charging"]
-    """`opened`: reserved by a session that has not started."""
+    state: Literal["free", "opened", "charging", "claim"]
+    """`opened`: reserved by a session that has not started. `claim`: taken by one that timed out."""
     sessions: int
     energy_wh: int
 

@@ -29,6 +29,8 @@ SLOW_MAX_S = 10.0
 """How long a subscriber's full socket is waited for."""
 STREAMS_MAX = 1_000
 """Open streams of one process: a task and two socket buffers each."""
+STREAMS_PER_ADDRESS_MAX = 200
+"""Of them to one address, our own machine's too: a hundred pages, which open two each."""
 
 _HEADERS = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -80,9 +82,12 @@ async def _stream(services: Services, request: web.Request, height: int, events:
         )
     if len(services.streams) >= STREAMS_MAX:
         raise ClientError("streams-full", "too many event streams are open on this node")
+    address = request.remote or ""
+    if list(services.streams.values()).count(address) >= STREAMS_PER_ADDRESS_MAX:
+        raise ClientError("streams-full", f"{address} has too many event streams open on this node")
     response = web.StreamResponse(headers=_HEADERS)
     task = asyncio.current_task()
-    services.streams.add(task)
+    services.streams[task] = address
     subscribers.inc()
     try:
         await response.prepare(request)
@@ -97,7 +102,7 @@ async def _stream(services: Services, request: web.Request, height: int, events:
     except ConnectionError:
         pass  # the subscriber left
     finally:
-        services.streams.discard(task)
+        services.streams.pop(task, None)
         subscribers.dec()
     return response
 

@@ -85,11 +85,19 @@ def new_testnet(
         asyncio.run(run_testnet(made, lambda line: typer.echo(line, err=True)))
 
 
-def unsafe_reset_data(home: HomeOption = None, yes: YesOption = False, output: OutputOption = Format.TEXT) -> None:
-    """Destroy a node's data: ledger, write-ahead log, read model and archive of readings. Settings and keys stay.
+def unsafe_reset_data(
+    home: HomeOption = None,
+    yes: YesOption = False,
+    archive: Annotated[
+        bool, typer.Option("--archive", help="Destroy the signed readings of the piles too; nobody can give them back.")
+    ] = False,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Destroy a node's ledger, write-ahead log and read model, which come back from its peers. Settings, keys and the
+    archive of readings stay.
 
-    A validator that forgets its votes may sign a second one for the same height: use this on testnets, and to begin
-    again from the peers only after a new vote key was registered.
+    A validator that forgets its votes may sign a second one for the same height: a vote key that has voted only
+    observes afterwards, so to vote again a new one must be registered.
     """
     place = home_of(home)
     data = place.root / "data"
@@ -101,8 +109,15 @@ def unsafe_reset_data(home: HomeOption = None, yes: YesOption = False, output: O
         )
     if not yes:
         typer.confirm(f"Destroy {data} for ever?", abort=True)
-    shutil.rmtree(data)
-    emit({"destroyed": str(data)}, output)
+    kept = []
+    for path in sorted(data.iterdir()):
+        if path.name.startswith(place.archive.name) and not archive:  # with its journal
+            kept.append(str(path))
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    emit({"destroyed": str(data), "kept": kept}, output)
 
 
 def join(app: typer.Typer) -> None:

@@ -22,6 +22,7 @@ class SealedAnswer(Struct, frozen=True):
 
     id: str
     height: int
+    index: int
     code: int
     code_name: str
 

@@ -61,6 +61,14 @@ class Chronicle:
             self._readers[company] = LedgerReader(self._homes[company].ledger)
         return self._readers[company]
 
+    def heights(self) -> dict[str, int]:
+        """Sealed height in the store of each node, whether it is up or not."""
+        found = {}
+        for company in self._homes:
+            with self.reader(company).snapshot() as snapshot:
+                found[company] = snapshot.height
+        return found
+
     def close(self) -> None:
         """Close the stores."""
         for reader in self._readers.values():

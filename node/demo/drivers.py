@@ -3,23 +3,26 @@ leaves when it is over.
 """
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
-from contracts.abi import GAS_LIMIT, encode_args
+from msgspec import Struct
+
+from contracts.abi import encode_args
 from contracts.codes import Code
 from ledger.charging import OpenArgs, SessionSettled
 from ledger.errors import ClientError
 from ledger.keys import Signer
-from ledger.transaction import Body, decode_transaction, sign_transaction
+from ledger.transaction import decode_transaction
 from node.clock import ChainClock
 from node.demo.api_client import ApiClient, SealedAnswer
 from node.demo.chronicle import Chronicle
 from node.demo.parking import Parking
 from node.demo.plan import Wish
+from node.reader import Place
+from node.submit import signed_call
 
 NEARBY_M = 5_000
 """How far a driver goes for a free pile instead of waiting."""
@@ -27,8 +30,6 @@ PATIENCE_MS = 30 * 60_000
 """Chain time that a driver waits for a pile nearby; then any free one of the city will do."""
 TRIES_MAX = 5
 """How often a driver opens anew when the session did not start (its pile was cut off at that moment)."""
-VALID_MS = 300_000
-"""Real time that an open may wait for a block, half of what a chain allows."""
 
 
 class Charger(Protocol):
@@ -38,26 +39,47 @@ class Charger(Protocol):
         """Connect a car that wants so much energy and leaves so long after its session began."""
 
 
+class Charged(Struct, frozen=True):
+    """A car that charged, and its bill."""
+
+    wish: Wish
+    pile: str
+    """Where it stood."""
+    bill: SessionSettled
+
+
 class Outcome:
     """What the day brought so far."""
 
     def __init__(self) -> None:
         self.offered = 0
-        self.settled: list[SessionSettled] = []
+        self.settled: list[Charged] = []
         self.refused: Counter[str] = Counter()
-        """Reason -> wishes made bad on purpose that were refused for it."""
+        """Code -> wishes made bad on purpose that were refused with it, as they had to be."""
         self.failed: Counter[str] = Counter()
-        """Reason -> honest wishes that came to nothing, and bad ones that went through: both must stay empty."""
+        """Reason -> honest wishes that came to nothing, and bad ones that went through or were refused with another
+        code: must stay empty.
+        """
         self.diverted = 0
         """Cars that found their pile taken and went to another."""
         self.waited = 0
         """Cars that waited for a pile."""
-        self.acknowledged: list[bytes] = []
-        """Ids of transactions whose sealed receipt a driver holds."""
+        self.acknowledged: list[tuple[bytes, Place]] = []
+        """Transactions whose sealed receipt a driver holds, and where the node that answered said they are."""
         self.latencies_ms: list[float] = []
         """Real time from submitting an open to holding its sealed receipt."""
         self.first_settled_s: float | None = None
         """Real time from the start of the day to the first bill."""
+
+    def close(self, wish: Wish, reason: str) -> None:
+        """Count a wish that has come to its end: the reason why it came to nothing, empty if it did not."""
+        if wish.refusal is None:
+            if reason:
+                self.failed[reason] += 1
+        elif reason == wish.refusal.label:
+            self.refused[reason] += 1
+        else:
+            self.failed[f"{reason or 'let through'} instead of {wish.refusal.label}"] += 1
 
 
 class Drivers:
@@ -102,17 +124,14 @@ class Drivers:
         self.outcome.offered += 1
         pile = await self._park(wish)
         try:
-            reason = await self._refused(wish, pile) if wish.flaw else await self._charge(wish, pile)
+            reason = await (self._charge(wish, pile) if wish.refusal is None else self._refused(wish, pile))
         except ClientError as error:
             reason = error.code
         finally:
             self._parking.free(pile)
             self._left.set()
             self._left = asyncio.Event()
-        if wish.flaw and reason:
-            self.outcome.refused[reason] += 1
-        elif wish.flaw or reason:
-            self.outcome.failed[reason or f"{wish.flaw} was let through"] += 1
+        self.outcome.close(wish, reason)
 
     async def _park(self, wish: Wish) -> str:
         if wish.pile not in self._chargers:  # made bad: there is no such pile to stand at
@@ -146,7 +165,7 @@ class Drivers:
             self._chargers[pile].plug_in(wish.car.energy_wh, wish.car.power_w, wish.car.stay_ms)
             bill = await self._chronicle.end(bytes.fromhex(opened.id))
             if bill is not None:
-                self.outcome.settled.append(bill)
+                self.outcome.settled.append(Charged(wish, pile, bill))
                 if self.outcome.first_settled_s is None:
                     self.outcome.first_settled_s = asyncio.get_running_loop().time() - self._began
                 return ""
@@ -160,24 +179,12 @@ class Drivers:
     async def _open(self, wish: Wish, pile: str) -> SealedAnswer:
         signer = self._signer_of(wish.driver)
         call = encode_args("session", "open", OpenArgs(pile, 1, wish.deposit_fen, accept_unverified=False))
-        body = Body(
-            chain_id=self._chain_id,
-            sender=signer.public_key,
-            branch=call.branch,
-            expiry_class=call.expiry_class,
-            contract=call.contract,
-            method=call.method,
-            args=call.args,
-            gas_limit=GAS_LIMIT,
-            valid_until_ms=self._clock.now_ms() + VALID_MS * self._clock.speed,
-            salt=os.urandom(8),
-        )
-        raw = sign_transaction(body, signer)
+        raw = signed_call(call, signer, self._chain_id, self._clock)
         loop = asyncio.get_running_loop()
         began = loop.time()
         answer = await self._api.submit(raw, self._address_of[wish.home])
         self.outcome.latencies_ms.append((loop.time() - began) * 1000)
-        self.outcome.acknowledged.append(decode_transaction(raw).id)
+        self.outcome.acknowledged.append((decode_transaction(raw).id, Place(answer.height, answer.index)))
         return answer
 
     async def _sleep_until(self, time_ms: int) -> None:

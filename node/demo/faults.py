@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -15,12 +15,13 @@ from node.core_status import core_status
 from node.demo.chronicle import Chronicle
 from node.demo.drivers import Outcome
 from node.home import Home
+from node.reader import LedgerReader, Place
 from node.supervisor import Supervisor
 
 KILLS = ((0.35, False), (0.6, True))
 """(part of the day's cars that have come, whether it must be the present primary)."""
 BACK_S_MAX = 60.0
-"""A node that has not caught up by then counts as lost."""
+"""A node that is not level with the others by then does not count as back."""
 LOOK_S = 0.25
 
 
@@ -30,11 +31,12 @@ class Fault(Struct):
     what: str
     height: int
     """Sealed when it happened."""
-    acknowledged: int
-    """Sealed receipts that clients held then: none of them may be lost."""
     back_s: float | None = None
-    """Until the node had sealed a later block itself; None if it did not."""
-    company: str = ""
+    """Until the new process had sealed all that the other nodes had by then; None if it did not."""
+    back_height: int | None = None
+    """Sealed by the others then."""
+    lost: int = 0
+    """Transactions acknowledged before it that the node does not have at their place afterwards."""
 
 
 class Faults:
@@ -54,7 +56,7 @@ class Faults:
         for part, primary in KILLS:
             while outcome.offered < part * total:  # noqa: ASYNC110 - the day has no event for it
                 await asyncio.sleep(LOOK_S)
-            await self._kill_core(primary, len(outcome.acknowledged))
+            await self._kill_core(primary, tuple(outcome.acknowledged))
 
     def lines(self) -> Iterator[str]:
         """What to show of them."""
@@ -62,23 +64,27 @@ class Faults:
             back = "not back yet" if fault.back_s is None else f"back and level after {fault.back_s} s"
             yield f"{fault.what} at block {fault.height}: {back}"
 
-    async def _kill_core(self, primary: bool, acknowledged: int) -> None:
-        """Kill a core process and wait until it is back and has caught up."""
+    async def _kill_core(self, primary: bool, acknowledged: tuple[tuple[bytes, Place], ...]) -> None:
+        """Kill a core process, wait until it is back and level, and look for what clients hold receipts of."""
         company = await self._primary() if primary else self._rng.choice(sorted(self._supervisors))
+        role = "the present primary" if primary else "a validator"
+        fault = Fault(f"kill -9 of {company}'s core, {role}", self._chronicle.height)
+        self.done.append(fault)
         pid = self._supervisors[company].pid("core")
         if pid is None:
+            fault.what += ", which was not running"
             return
-        role = "the present primary" if primary else "a validator"
-        fault = Fault(f"kill -9 of {company}'s core, {role}", self._chronicle.height, acknowledged, company=company)
-        self.done.append(fault)
         loop = asyncio.get_running_loop()
         began = loop.time()
         os.kill(pid, signal.SIGKILL)
         while loop.time() - began < BACK_S_MAX:
             await asyncio.sleep(LOOK_S)
-            if await self._sealed(company) > fault.height:
-                fault.back_s = round(loop.time() - began, 1)
-                return
+            peers = max(height for name, height in self._chronicle.heights().items() if name != company)
+            restarted = self._supervisors[company].pid("core") not in (None, pid)
+            if restarted and (await core_height(self._homes[company]) or 0) >= peers:
+                fault.back_s, fault.back_height = round(loop.time() - began, 1), peers
+                break
+        fault.lost = count_lost(self._chronicle.reader(company), acknowledged)
 
     async def _primary(self) -> str:
         """Who leads the next block, as the first node that answers says."""
@@ -89,8 +95,16 @@ class Faults:
                 continue
         return sorted(self._homes)[0]
 
-    async def _sealed(self, company: str) -> int:
-        try:
-            return int((await core_status(self._homes[company]))["sealed"])
-        except ClientError:
-            return -1
+
+async def core_height(home: Home) -> int | None:
+    """What a node's core has sealed; None while it does not answer."""
+    try:
+        return int((await core_status(home))["sealed"])
+    except ClientError:
+        return None
+
+
+def count_lost(reader: LedgerReader, acknowledged: Iterable[tuple[bytes, Place]]) -> int:
+    """Transactions that a node's store does not have, or has elsewhere than their receipts say."""
+    with reader.snapshot() as snapshot:
+        return sum(snapshot.locate(tx_id) != place for tx_id, place in acknowledged)

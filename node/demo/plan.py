@@ -14,6 +14,7 @@ from itertools import accumulate
 from msgspec import Struct
 from msgspec.structs import replace
 
+from contracts.codes import Code
 from ledger.units import energy_cost_fen
 from node.consortium import Driver, Pile
 from node.demo.city import Car, City, Station
@@ -44,8 +45,8 @@ class Wish(Struct, frozen=True):
     """Where the car goes first."""
     car: Car
     deposit_fen: int
-    flaw: str = ""
-    """Why it must be refused, if it was made bad on purpose."""
+    refusal: Code | None = None
+    """What it must be refused with, if it was made bad on purpose."""
 
 
 class DemoPlan(Struct, frozen=True):
@@ -135,18 +136,18 @@ def _bad_wishes(
     """Wishes that the contracts must refuse, each for its own reason."""
     made: list[tuple[Wish, Driver | None]] = []
     for number in range(1, BAD_WISHES_EACH + 1):
-        for flaw in ("overspent wallet", "no headroom", "unregistered pile", "unknown account"):
-            name = f"{flaw.replace(' ', '-')}-{number}"
+        for refusal in (Code.OVERSPENT, Code.NO_HEADROOM, Code.PILE_UNKNOWN, Code.WALLET_UNKNOWN):
+            name = f"{refusal.label}-{number}"
             wish, driver = _wish(name, rng.choice(operators), rng.choice(pool).name, rng.choice(cars))
             wallet_fen = driver.wallet_fen
-            match flaw:
-                case "overspent wallet":
+            match refusal:
+                case Code.OVERSPENT:
                     wallet_fen = wish.deposit_fen - 1
-                case "no headroom":
+                case Code.NO_HEADROOM:
                     wallet_fen = HUGE_DEPOSIT_FEN
                     wish = replace(wish, deposit_fen=HUGE_DEPOSIT_FEN)
-                case "unregistered pile":
+                case Code.PILE_UNKNOWN:
                     wish = replace(wish, pile=f"phantom-{number}")
-            account = None if flaw == "unknown account" else Driver(name, wish.home, wallet_fen)
-            made.append((replace(wish, flaw=flaw), account))
+            account = None if refusal is Code.WALLET_UNKNOWN else Driver(name, wish.home, wallet_fen)
+            made.append((replace(wish, refusal=refusal), account))
     return made

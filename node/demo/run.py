@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,21 +11,20 @@ import aiohttp
 from msgspec import Struct
 from rich.console import Console
 
-from ledger.errors import ClientError
-from node.clock import ChainClock
 from node.consortium import COMPANIES
-from node.core_status import core_status
 from node.demo.api_client import ApiClient
 from node.demo.chronicle import Chronicle
 from node.demo.city import load_city
 from node.demo.drivers import Drivers, Outcome
-from node.demo.faults import Faults
+from node.demo.faults import Faults, core_height
 from node.demo.parking import Parking
 from node.demo.plan import DemoPlan, make_plan
 from node.demo.progress import NodeView, View, show
-from node.demo.summary import audit, problems
+from node.demo.summary import audit
+from node.demo.verdict import limits, problems
 from node.fleet import Fleet
 from node.memory import pss_bytes
+from node.percentiles import percentiles
 from node.supervisor import Supervisor
 from node.testnet import Testnet, TestnetPlan, make_testnet
 from node.testnet_run import running, until_ready
@@ -76,14 +74,17 @@ async def run_demo(
     try:
         async with running(testnet) as supervisors:
             await until_ready(testnet)
-            console.print(f"{len(testnet.nodes)} nodes answer after {day.seconds():.1f} s; live page {day.page}")
-            summary = await day.play(supervisors, console)
+            ready_s = round(day.seconds(), 1)
+            console.print(f"{len(testnet.nodes)} nodes answer after {ready_s} s; live page {day.page}")
+            summary = {"ready_s": ready_s} | await day.play(supervisors, console)
+            summary |= {"problems": problems(summary), "limits": limits(summary)}
             ended(summary)
-            found = problems(summary)
+            for sentence in summary["limits"]:
+                console.print(f"[yellow]beyond the limits: {sentence}")
             if not once:
                 console.print(f"the day is over; live page {day.page}, Ctrl-C ends")
                 await asyncio.Event().wait()
-            return found
+            return list(summary["problems"])
     finally:
         day.chronicle.close()
 
@@ -110,8 +111,7 @@ class _Day:
         self._began = time.monotonic()
         self.homes = {company: testnet.home(company) for company in testnet.nodes}
         self.chronicle = Chronicle(self.homes)
-        settings = next(iter(self.homes.values())).config().clock
-        self._clock = ChainClock(settings.base_chain_ms, settings.base_wall_ms, settings.speed)
+        self._clock = next(iter(self.homes.values())).config().clock
         self._heights: dict[str, int | None] = dict.fromkeys(self.homes)
         self._memory_mb: dict[str, int] = dict.fromkeys(self.homes, 0)
         self.page = f"http://{next(iter(testnet.nodes.values())).api}/"
@@ -144,45 +144,57 @@ class _Day:
             background = [
                 tasks.create_task(self.chronicle.run()),
                 tasks.create_task(fleet.run()),
-                tasks.create_task(self._watch(supervisors)),
+                tasks.create_task(self._watch_heights()),
+                tasks.create_task(self._watch_memory(supervisors)),
                 tasks.create_task(show(lambda: self._view(drivers.outcome, faults), console)),
             ]
             troubles = tasks.create_task(faults.run(drivers.outcome, len(self._plan.wishes)))
             await drivers.run(self._plan.wishes)
             await troubles
-            await self._until_level(fleet)
+            level_s = await self._until_level(fleet)
             for task in background:
                 task.cancel()
-        return await asyncio.to_thread(self._summary, drivers.outcome, faults, fleet)
+        return await asyncio.to_thread(self._summary, drivers.outcome, faults, fleet, level_s)
 
-    def _summary(self, outcome: Outcome, faults: Faults, fleet: Fleet) -> dict[str, Any]:
-        summary = audit(self.homes, outcome, self.chronicle, faults.done, fleet.bytes_per_pile())
+    def _summary(self, outcome: Outcome, faults: Faults, fleet: Fleet, level_s: float | None) -> dict[str, Any]:
+        power_w = {pile.name: pile.power_w for pile in self._plan.piles}
+        summary = audit(self.homes, outcome, self.chronicle, faults.done, power_w, self._options.speed)
+        first_s = outcome.first_settled_s
         return summary | {
+            "level_s": level_s,
+            "unarchived": fleet.unarchived,
+            "bytes_per_pile": percentiles(fleet.bytes_per_pile()),
             "memory_mb": self._memory_mb,
-            "first_settled_s": round(outcome.first_settled_s or 0.0, 1),
+            "first_settled_s": None if first_s is None else round(first_s, 1),
             "wall_s": round(self.seconds(), 1),
         }
 
-    async def _watch(self, supervisors: Mapping[str, Supervisor]) -> None:
-        """Look at heights and memory; keeps the highest memory seen."""
+    async def _watch_heights(self) -> None:
+        while True:
+            heights = await asyncio.gather(*map(core_height, self.homes.values()))
+            self._heights = dict(zip(self.homes, heights, strict=True))
+            await asyncio.sleep(WATCH_S)
+
+    async def _watch_memory(self, supervisors: Mapping[str, Supervisor]) -> None:
+        """Keeps the highest seen. Apart from the heights, because the kernel counts for long on a busy machine."""
         while True:
             for company, supervisor in supervisors.items():
-                try:
-                    self._heights[company] = (await core_status(self.homes[company]))["sealed"]
-                except ClientError:
-                    self._heights[company] = None
                 pids = [pid for part in ("core", "edge") if (pid := supervisor.pid(part))]
-                used_mb = await asyncio.to_thread(pss_bytes, pids) >> 20
+                used_mb = await asyncio.to_thread(pss_bytes, pids) // 1_000_000
                 self._memory_mb[company] = max(self._memory_mb[company], used_mb)
             await asyncio.sleep(WATCH_S)
 
-    async def _until_level(self, fleet: Fleet) -> None:
-        """Wait, not for ever, until all nodes have the last block and all readings are archived."""
-        last = self.chronicle.height
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_S_MAX):
-                while fleet.unarchived or any((height or 0) < last for height in self._heights.values()):  # noqa: ASYNC110
-                    await asyncio.sleep(WATCH_S / 2)
+    async def _until_level(self, fleet: Fleet) -> float | None:
+        """Real time until all nodes stand at the same block, the last bill's or a later one, and all readings are
+        archived; None if that takes too long.
+        """
+        last, began = self.chronicle.height, self.seconds()
+        while (waited_s := self.seconds() - began) < SETTLE_S_MAX:
+            heights = set(self.chronicle.heights().values())
+            if len(heights) == 1 and min(heights) >= last and not fleet.unarchived:
+                return round(waited_s, 1)
+            await asyncio.sleep(WATCH_S / 2)
+        return None
 
     def _view(self, outcome: Outcome, faults: Faults) -> View:
         chronicle = self.chronicle

@@ -59,7 +59,7 @@ function showFigures() {
 
 function showLegend() {
   const counts = map.counts();
-  at("legend").replaceChildren(...["charging", "opened", "free"].map((state) =>
+  at("legend").replaceChildren(...["charging", "opened", "claim", "free"].map((state) =>
     make("li", "", make("i", state), stateWord(state), make("b", "", count(counts[state])))));
   at("map").setAttribute("aria-label", word("map_label", shown.piles?.length ?? 0, counts.charging));
   at("map-empty").textContent = shown.piles === null ? word("loading_data") : shown.piles.length ? "" : word("no_piles");
@@ -287,7 +287,7 @@ function follow() {
     refreshSums();
   });
   const sessions = new EventSource(`/v1/stream/sessions?after=${shown.blocks[0]?.height ?? 0}-0`);
-  const states = { opened: "opened", started: "charging", settled: "free", expired: "free", "timed-out": "free" };
+  const states = { opened: "opened", started: "charging", settled: "free", expired: "free", "timed-out": "claim" };
   for (const [name, state] of Object.entries(states)) {
     sessions.addEventListener(name, (event) => {
       const step = JSON.parse(event.data);

@@ -1,6 +1,6 @@
 // Piles as dots on a canvas: thousands stay smooth, because a change redraws once per frame and draws each state in one pass.
 
-const STATES = ["free", "opened", "charging"]; // drawn in this order: what is going on lies on top
+const STATES = ["free", "claim", "opened", "charging"]; // drawn in this order: what is going on lies on top
 const DEGREE_KM = 111.32;
 const MARGIN_PX = 28;
 
@@ -42,7 +42,7 @@ export class PileMap {
 
   /** How many piles are in each state. */
   counts() {
-    const counts = { free: 0, opened: 0, charging: 0 };
+    const counts = { free: 0, claim: 0, opened: 0, charging: 0 };
     for (const pile of this.#piles.values()) counts[pile.state] += 1;
     return counts;
   }

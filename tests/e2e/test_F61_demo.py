@@ -5,12 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from typing import Any
 
 import pytest
-
-from node.demo.parking import Parking
-from node.demo.summary import percentiles, problems
 
 CARS = 20
 
@@ -50,21 +46,35 @@ def test_F61_every_honest_session_is_settled_and_every_bad_one_refused_for_its_r
 def test_F61_money_energy_and_roots_agree(day):
     """Read from the nodes' stores and the operators' archives."""
     summary, _ = day
+    assert summary["problems"] == []
     assert summary["balances_sum_fen"] == 0
+    assert summary["books_wrong"] == []
     assert summary["energy_wh"] == summary["readings_energy_wh"] > 0
-    assert summary["sessions_unlike_readings"] == 0
-    assert len({(node["height"], node["state_root"]) for node in summary["nodes"]}) == 1
-    assert len(summary["nodes"]) == 4
+    assert (summary["sessions_unlike_readings"], summary["sessions_unlike_readings_root"]) == (0, 0)
+    assert summary["readings"] >= 2 * CARS
+    assert (summary["unarchived"], len(summary["nodes"])) == (0, 4)
+    assert len({node["common_root"] for node in summary["nodes"]}) == 1
+    assert all(node["height"] >= summary["common_height"] > 0 for node in summary["nodes"])
     assert sum(summary["bookkeepers"].values()) > 0
     assert sum(summary["money_fen"].values()) > 0
-    assert problems(summary) == []
+
+
+def test_F61_cars_get_what_they_ask_for_or_can_get(day):
+    """Within the tolerance, each of them."""
+    summary, _ = day
+    assert summary["sessions_unlike_car"] == []
+    assert summary["energy_asked_wh"] >= summary["energy_obtainable_wh"] > 0
+    assert summary["sessions_empty"] == summary["sessions_empty_explained"]
 
 
 def test_F61_killed_nodes_come_back_and_nothing_acknowledged_is_lost(day):
-    """One of whichever validator, one of the present primary."""
-    faults = day[0]["faults"]
+    """One of whichever validator, one of the present primary; at the end every node has every receipt's transaction."""
+    summary, _ = day
+    faults = summary["faults"]
     assert [("primary" in fault["what"], fault["lost"]) for fault in faults] == [(False, 0), (True, 0)]
-    assert all(fault["back_s"] is not None for fault in faults)
+    assert all(fault["back_s"] is not None and fault["back_height"] >= fault["height"] for fault in faults)
+    assert summary["acknowledged"]["transactions"] >= CARS
+    assert list(summary["acknowledged"]["lost"].values()) == [0] * 4
 
 
 def test_F61_the_summary_measures_itself(day):
@@ -73,6 +83,7 @@ def test_F61_the_summary_measures_itself(day):
     assert all(0 < used < 220 for used in summary["memory_mb"].values())
     assert summary["latency_ms"]["p99"] >= summary["latency_ms"]["p50"] > 0
     assert summary["bytes_per_pile"]["p99"] >= summary["bytes_per_pile"]["p50"] > 0
+    assert summary["ready_s"] > 0
     assert summary["first_settled_s"] < 60
 
 
@@ -98,45 +109,3 @@ def test_F61_ctrl_c_ends_everything(tmp_path):
     assert demo.returncode == 130
     left = subprocess.run(["pgrep", "-f", str(tmp_path / "h")], capture_output=True, text=True, check=False)
     assert not left.stdout
-
-
-def test_F61_a_second_car_goes_to_the_nearest_free_pile_or_waits():
-    """Within reach only, ties by name."""
-    parking = Parking({"a": (0, 0), "b": (0, 9_000), "c": (0, 900_000), "d": (0, -9_000)})  # b, d 100 m away, c 10 km
-    assert parking.take("a") == "a"
-    assert parking.take("a", reach_m=5_000) == "b"
-    assert parking.take("a", reach_m=5_000) == "d"
-    assert parking.take("a", reach_m=5_000) is None
-    assert parking.take("a") == "c"
-    parking.free("a")
-    assert parking.take("b", reach_m=5_000) == "a"
-
-
-def test_F61_percentiles_are_by_nearest_rank():
-    """Of nothing they are zero."""
-    assert percentiles([]) == {"p50": 0, "p99": 0}
-    assert percentiles([3.0, 1.0, 2.0]) == {"p50": 2.0, "p99": 3.0}
-
-
-def test_F61_the_audit_finds_what_must_not_be():
-    """Each rule, broken once."""
-    good: dict[str, Any] = {
-        "sessions": {"offered": 3, "settled": 2, "refused": {"overspent": 1}, "failed": {}},
-        "nodes": [{"state_root": "aa"}, {"state_root": "aa"}],
-        "balances_sum_fen": 0,
-        "energy_wh": 5,
-        "readings_energy_wh": 5,
-        "sessions_unlike_readings": 0,
-        "faults": [{"what": "kill", "lost": 0, "back_s": 1.0}],
-    }
-    assert problems(good) == []
-    broken: list[dict[str, Any]] = [
-        {"sessions": good["sessions"] | {"settled": 1, "failed": {"start-late": 1}}},
-        {"nodes": [{"state_root": "aa"}, {"state_root": "bb"}]},
-        {"balances_sum_fen": 1},
-        {"readings_energy_wh": 6},
-        {"sessions_unlike_readings": 2},
-        {"faults": [{"what": "kill", "lost": 1, "back_s": 1.0}]},
-        {"faults": [{"what": "kill", "lost": 0, "back_s": None}]},
-    ]
-    assert all(len(problems(good | change)) == 1 for change in broken)

@@ -19,7 +19,7 @@ Tests here: `door` …refused_at_the_door…, `sealed` …sealed_as_failed…, `
 | malformed, not canonical, too large | 400 `encoding-…`, 413 | door; fuzz/test_http |
 | replayed, also across a restart | 409 `transaction-seen`, or the same receipt | replay; test_core_testnet |
 | unknown sender: no wallet, no company | sealed, `wallet-unknown`, `sender-unknown` | sealed |
-| overspent, no headroom | sealed, `overspent`, `no-headroom` | sealed; scenarios/test_f23_payment |
+| overspent, no headroom | sealed, `overspent`, `no-headroom` | sealed; scenarios/test_F23_payment |
 | wrong contract, method, branch, class | sealed, `contract-unknown` … `class-wrong` | sealed |
 | arguments malformed, not canonical | sealed, `args-malformed`, `args-not-canonical` | sealed |
 | wrong password on MQTT | not connected | mqtt; test_mqtt_strangers |
@@ -90,9 +90,10 @@ async def net(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Net]:
         plan = TestnetPlan(base_port=0, piles=example_piles(2), drivers=drivers, log_format="json")
         testnet = make_testnet(folder / "net", plan)
     for name, signing in (("outsider", authority), ("foreign", make_authority("another"))):
-        certificate, key = make_node_certificate(name, *signing)
+        certificate, key = make_node_certificate(name, *signing, b"secret")
         (folder / f"{name}.pem").write_bytes(certificate)
         (folder / f"{name}.key").write_bytes(key)
+        (folder / f"{name}.key").chmod(0o600)
     started, ending = asyncio.get_running_loop().create_future(), asyncio.Event()
 
     async def keep() -> None:
@@ -202,8 +203,8 @@ async def test_F40_strangers_on_the_tcp_port_are_cut_off_and_logged_once(net):
     anonymous = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     anonymous.check_hostname, anonymous.verify_mode = False, ssl.CERT_NONE
     authority = net.testnet.home("SGCC").root / "config" / "ca.pem"
-    foreign = client_context(authority, net.folder / "foreign.pem", net.folder / "foreign.key")
-    outsider = client_context(authority, net.folder / "outsider.pem", net.folder / "outsider.key")
+    foreign = client_context(authority, net.folder / "foreign.pem", net.folder / "foreign.key", b"secret")
+    outsider = client_context(authority, net.folder / "outsider.pem", net.folder / "outsider.key", b"secret")
     for context in (None, anonymous, foreign, outsider):
         for data in (b"GET / HTTP/1.1\r\n\r\n", struct.pack(">I", 2**31) + bytes(1_000), frame(b"\xc1")):
             await net.attack(context, data)
@@ -214,7 +215,9 @@ async def test_F40_strangers_on_the_tcp_port_are_cut_off_and_logged_once(net):
 
 async def test_F40_bad_bytes_of_a_member_are_cut_off_and_logged_once_with_its_name(net):
     config = net.testnet.home("Teld").root / "config"
-    as_teld = client_context(config / "ca.pem", config / "node.pem", config / "node_key.pem")
+    as_teld = client_context(
+        config / "ca.pem", config / "node.pem", config / "node_key.pem", (config / "passphrase").read_bytes()
+    )
     before = await net.money()
 
     def hello(chain_id: bytes) -> bytes:

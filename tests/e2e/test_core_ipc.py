@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from node.framing import frame
+from ledger.codec import encode
+from ledger.errors import PeerError
+from node.framing import FRAME_BYTES_MAX, frame
 from node.ipc import CoreClient, IpcServer
-from node.ipc_wire import CREDITS_MAX
+from node.ipc_wire import CREDITS_MAX, Submit
 
 
 class Server:
@@ -96,3 +98,35 @@ async def test_F55_nonsense_ends_the_connection_and_nothing_else(server):
         writer.close()
     assert await client.submit([b"g"]) == [("", "")]
     await client.close()
+
+
+async def test_F55_a_submission_beyond_the_credits_ends_the_connection_and_nothing_else(server):
+    """60,000 empty transactions would ask for an answer longer than any frame."""
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+    for count in (CREDITS_MAX + 1, 60_000):
+        message = [1, 1, [b""] * count]
+        reader, writer = await asyncio.open_unix_connection(str(server.path))
+        writer.write(frame(encode(message)))
+        assert await asyncio.wait_for(reader.read(), 2) == b""
+        writer.close()
+    assert errors == []
+    client = await CoreClient.connect(server.path)
+    assert await client.submit([b""] * CREDITS_MAX) == [("bad", "not good")] * CREDITS_MAX
+    assert len(encode(Submit(1, (b"",) * CREDITS_MAX))) < FRAME_BYTES_MAX
+    await client.close()
+
+
+async def test_F55_an_error_in_a_submission_costs_its_connection(server):
+    """Named with its connection, so that core logs it and goes on."""
+    errors: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+
+    async def broken(raws):
+        raise PeerError("frame-too-large", "an answer that nobody thought of")
+
+    server.ipc.submit = broken
+    client = await CoreClient.connect(server.path)
+    with pytest.raises(ConnectionError):
+        await asyncio.wait_for(client.submit([b"g"]), 2)
+    assert [set(context) for context in errors] == [{"message", "exception", "protocol"}]

@@ -71,7 +71,7 @@ class Cores:
 
     def files(self, name):
         folder = self.net.home(name).root / "config"
-        return folder / "ca.pem", folder / "node.pem", folder / "node_key.pem"
+        return folder / "ca.pem", folder / "node.pem", folder / "node_key.pem", (folder / "passphrase").read_bytes()
 
     async def client(self, name):
         """A client, as soon as the core listens."""

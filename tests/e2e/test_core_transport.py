@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import struct
+from pathlib import Path
 
 import pytest
 
@@ -44,7 +45,7 @@ class Node:
             name,
             chain,
             consortium.keys.get,
-            (server_context(*files), client_context(*files)),
+            (server_context(*files, b"secret"), client_context(*files, b"secret")),
             self,
             Complaints(self.log),
         )
@@ -78,12 +79,13 @@ class Consortium:
         (folder / "ca.pem").write_bytes(self.authority)
 
     def add(self, name, authority, authority_key):
-        certificate, key = make_node_certificate(name, authority, authority_key)
+        certificate, key = make_node_certificate(name, authority, authority_key, b"secret")
         (self.folder / f"{name}.pem").write_bytes(certificate)
         (self.folder / f"{name}.key").write_bytes(key)
+        (self.folder / f"{name}.key").chmod(0o600)
         return node_key(certificate)
 
-    def files(self, name):
+    def files(self, name) -> tuple[Path, Path, Path]:
         return self.folder / "ca.pem", self.folder / f"{name}.pem", self.folder / f"{name}.key"
 
 
@@ -112,7 +114,7 @@ async def start(consortium, *names, dialling=("a", "b", "c")):
 
 async def attack(address, consortium, name, data):
     """Connect with a member's certificate and send bytes; returns what came back until the end."""
-    reader, writer = await asyncio.open_connection(*address, ssl=client_context(*consortium.files(name)))
+    reader, writer = await asyncio.open_connection(*address, ssl=client_context(*consortium.files(name), b"secret"))
     writer.write(data)
     try:
         return await reader.read()
@@ -155,8 +157,8 @@ async def test_F02_large_messages_arrive_whole_and_in_order(consortium):
     for payload in sent:
         a.network.send(("b",), payload, droppable=False)
         await asyncio.sleep(0.02)
-        b.network.inbox_taken()
-    await until(lambda: len(b.messages) == len(sent) or b.network.inbox_taken())
+        b.network.handled("a")
+    await until(lambda: len(b.messages) == len(sent) or b.network.handled("a"))
     assert [payload for _, payload in b.messages] == sent
     await a.network.stop()
     await b.network.stop()
@@ -194,7 +196,12 @@ async def test_F02_strangers_on_the_port_are_cut_off_and_logged_once(consortium)
     plain.check_hostname, plain.verify_mode = False, ssl.CERT_NONE
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode, old.maximum_version = False, ssl.CERT_NONE, ssl.TLSVersion.TLSv1_2
-    for context in (None, plain, old, client_context(consortium.folder / "ca.pem", *consortium.files("foreign")[1:])):
+    for context in (
+        None,
+        plain,
+        old,
+        client_context(consortium.folder / "ca.pem", *consortium.files("foreign")[1:], b"secret"),
+    ):
         for _ in range(2):
             try:
                 reader, writer = await asyncio.open_connection(*address, ssl=context)
@@ -247,7 +254,7 @@ async def test_F02_a_slow_peer_loses_gossip_first_and_then_the_connection(consor
     a.network.send(("b",), vote, droppable=False)
     assert a.network._links["b"]._queue_bytes <= 4_000_000
     b.network._links["a"]._transport.resume_reading()
-    await until(lambda: (b.messages and b.messages[-1][1] == vote) or b.network.inbox_taken())
+    await until(lambda: (b.messages and b.messages[-1][1] == vote) or b.network.handled("a"))
     assert len(b.messages) < 400
     b.network._links["a"]._transport.pause_reading()
     for _ in range(200):
@@ -266,6 +273,6 @@ async def test_F02_a_flooding_peer_is_read_no_further_than_the_core_handles(cons
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.1)
     assert peer_link.INCOMING_BYTES_MAX <= sum(len(payload) for _, payload in b.messages) < 12_000_000
-    await until(lambda: b.network.inbox_taken() or len(b.messages) == 20)
+    await until(lambda: b.network.handled("a") or len(b.messages) == 20)
     await a.network.stop()
     await b.network.stop()

@@ -66,6 +66,16 @@ async def test_F55_a_first_part_that_cannot_live_ends_the_supervisor_with_a_reas
     await until(lambda: supervisor.pid("lasting") is None)
 
 
+async def test_F04_a_part_that_halted_itself_is_not_started_again(tmp_path, monkeypatch):
+    """After a failed fsync a new process would trust pages that never reached the disk."""
+    (tmp_path / "halting.py").write_text("raise SystemExit(70)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    supervisor = Supervisor(Home(tmp_path), [Part("core", ("halting",))], tmp_path)
+    with pytest.raises(ClientError, match=r"part-failed: core of .* halted itself \(status 70\)"):
+        await asyncio.wait_for(supervisor.run(), 10)
+    assert supervisor.restarts == 0
+
+
 async def test_F55_a_second_part_that_cannot_live_leaves_the_first_alone(tmp_path, monkeypatch):
     """Consensus does not depend on the edge."""
     monkeypatch.setattr(supervisor_module, "BACK_OFF_S", (0.01,))

@@ -1,5 +1,7 @@
 """Bytes of strangers on MQTT: each is read or refused with a code, never anything else."""
 
+from collections.abc import Iterator
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -26,7 +28,9 @@ from devices.wire import (
 from ledger.charging import SignedReading
 from ledger.codec import encode
 from ledger.errors import PeerError
+from node.gateway_serve import Storing, Submission, serve
 from tests.consortium import key, signer
+from tests.device_chain import DeviceChain, validator_set
 
 CHAIN = bytes(range(32))
 MESSAGES: tuple[UpPayload, ...] = (
@@ -98,3 +102,67 @@ def test_a_device_name_is_one_level_of_a_topic(name: str):
     else:
         strange = [sign for sign in name if not (sign.isascii() and (sign.isalnum() or sign in "-_."))]
         assert not name or len(name) > 64 or strange
+
+
+# ── served by a gateway ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeviceChain]:
+    """A chain with an open session and a change of its validator set."""
+    made = DeviceChain(tmp_path_factory.mktemp("chain"))
+    made.seal(made.open("d0", "Pile-1"))
+    made.seal(next_set=validator_set(made.names, epoch=1))
+    made.seal()
+    yield made
+    made.close()
+
+
+def test_an_empty_key_is_refused_before_it_reaches_the_store(chain: DeviceChain):
+    for keys in ((b"",), (b"k" * 257,)):
+        data = seal_up(CHAIN, "Pile-1", 1, AskState(keys), signer("Pile-1"))
+        with pytest.raises(PeerError, match="encoding-"):
+            check_up(open_up(data), CHAIN, "Pile-1", key("Pile-1"))
+    with chain.store.snapshot() as snapshot:
+        assert snapshot.get(b"") is None
+        assert snapshot.get(b"k" * 512) is None
+
+
+@pytest.mark.parametrize("kind", UpPayload.__args__, ids=lambda kind: kind.__name__)
+def test_whatever_a_device_says_its_gateway_answers_or_refuses(chain: DeviceChain, kind: type[UpPayload]):
+    """What decodes is served: an error other than PeerError would end the gateway."""
+    known = [receipt.call_id for receipt in chain.receipts]
+
+    def ids(given: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes]:
+        return st.one_of(given, st.sampled_from(known))
+
+    fields = {
+        "height": st.one_of(st.integers(0, 5), st.integers(0, 2**63 - 1)),
+        "know_set": st.booleans(),
+        "transaction": st.one_of(st.binary(max_size=300), st.just(chain.open("d1", "Pile-1").raw)),
+        "session": ids(st.binary(min_size=32, max_size=32)),
+        "transaction_id": ids(st.binary(min_size=32, max_size=32)),
+        "readings": st.lists(
+            st.builds(SignedReading, st.binary(max_size=256), st.binary(min_size=64, max_size=64)),
+            min_size=1,
+            max_size=3,
+        ).map(tuple),
+        "keys": st.lists(st.binary(max_size=300), min_size=1, max_size=4).map(tuple),
+    }
+    messages = st.builds(kind, **{name: fields[name] for name in kind.__struct_fields__})
+
+    @settings(max_examples=150, deadline=None)
+    @given(messages, st.integers(0, 2**63 - 1))
+    def check(message: UpPayload, message_id: int) -> None:
+        data = seal_up(chain.chain_id, "Pile-1", message_id, message, signer("Pile-1"))
+        with chain.store.snapshot() as snapshot:
+            try:
+                payload = check_up(open_up(data), chain.chain_id, "Pile-1", key("Pile-1"))
+                answers = list(serve(snapshot, chain.blocks, "Pile-1", key("Pile-1"), message_id, payload))
+            except PeerError:
+                return
+        for answer in answers:
+            if not isinstance(answer, Submission | Storing):
+                assert decode_down(encode(answer)) == answer
+
+    check()

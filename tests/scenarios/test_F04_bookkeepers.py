@@ -68,7 +68,7 @@ def test_F04_no_transaction_waits_longer_than_t():
         world.run(10)
     assert world.run_until(world.is_settled, 3_000)
     times = {height: header.time_ms for height, header in enumerate(headers(world), 1)}
-    waits = [times[world.checker.placed[d]] - world.genesis.time_ms - at_ms for d, at_ms in given.items()]
+    waits = [times[world.checker.placed[d]] - world.application.genesis.time_ms - at_ms for d, at_ms in given.items()]
     assert max(waits) <= T_MS
     assert len(times) < 40, "under load blocks fill"
 

@@ -1,17 +1,49 @@
-"""A small key-value application: enough to see an order, a loss or a repetition of transactions in the state root."""
+"""What the simulated nodes execute: a small key-value application for speed, or the real contracts.
+
+Every application makes the genesis document, its clients' transactions and the state after a block, and says what is
+wrong with a state.
+"""
 
 import hashlib
+from random import Random
+from typing import Any, Protocol
 
-from ledger.transaction import Transaction
+from contracts import abi, executor, views
+from contracts.contract import Role
+from contracts.genesis import AccountSetup, CompanySetup, Consortium, FeeSetup, PileSetup, genesis_state
+from contracts.memory import MemoryState
+from contracts.registry import MeterState, Pile, PileKind
+from contracts.session import State as SessionState
+from contracts.tariff import ServiceFee
+from ledger.block import Block
+from ledger.charging import BorderReading
+from ledger.codec import encode
+from ledger.genesis import Genesis, Parameters, Profile
+from ledger.keys import Signer
+from ledger.tariff import Period, Tariff
+from ledger.transaction import Body, Branch, ExpiryClass, sign_transaction
+from ledger.validators import ValidatorSet
+from tests.sim.signing import make_signer
+
+GENESIS_TIME_MS = 1_700_000_000_000
+VALID_MS = 400_000
+HOUR_MS = 3_600_000
 
 
-def execute(state: dict[bytes, bytes], transactions: tuple[Transaction, ...]) -> dict[bytes, bytes]:
-    """State after a block: each transaction chains its id onto its key's value, so any other order shows."""
-    after = dict(state)
-    for transaction in transactions:
-        key = transaction.body.args
-        after[key] = hashlib.blake2b(after.get(key, b"") + transaction.id, digest_size=16).digest()
-    return after
+class Application(Protocol):
+    """Deterministic execution, and clients."""
+
+    genesis: Genesis
+    first_state: dict[bytes, bytes]
+
+    def execute(self, state: dict[bytes, bytes], block: Block) -> dict[bytes, bytes]:
+        """The state after a block, as a new dict."""
+
+    def audit(self, state: dict[bytes, bytes]) -> list[str]:
+        """What is wrong with a state."""
+
+    def make(self, random: Random, now_ms: int) -> bytes:
+        """Some client's next transaction."""
 
 
 def root(state: dict[bytes, bytes]) -> bytes:
@@ -20,3 +52,179 @@ def root(state: dict[bytes, bytes]) -> bytes:
     for key, value in sorted(state.items()):
         running.update(key + value)
     return running.digest()
+
+
+def make_genesis(validators: ValidatorSet, consortium: bytes = b"") -> Genesis:
+    """A genesis document whose chain is idle for 5 s at most."""
+    parameters = Parameters(idle_interval_ms=5_000)
+    return Genesis(1, "Simulated", Profile.INTL, GENESIS_TIME_MS, parameters, validators, consortium)
+
+
+class KeyValue:
+    """Enough to see an order, a loss or a repetition of transactions in the state root."""
+
+    def __init__(self, validators: ValidatorSet, real_signatures: bool) -> None:
+        self.genesis = make_genesis(validators)
+        self.first_state: dict[bytes, bytes] = {}
+        self._chain_id = self.genesis.hash()
+        self._client = make_signer(bytes(32), real_signatures)
+
+    def execute(self, state: dict[bytes, bytes], block: Block) -> dict[bytes, bytes]:
+        """Each transaction chains its id onto its key's value, so any other order shows."""
+        after = dict(state)
+        for transaction in block.transactions:
+            key = transaction.body.args
+            after[key] = hashlib.blake2b(after.get(key, b"") + transaction.id, digest_size=16).digest()
+        return after
+
+    def audit(self, state: dict[bytes, bytes]) -> list[str]:
+        """Any state will do."""
+        return []
+
+    def make(self, random: Random, now_ms: int) -> bytes:
+        """A put."""
+        body = Body(
+            self._chain_id,
+            self._client.public_key,
+            random.choice((Branch.CHARGING, Branch.EVALUATION, Branch.SERVICE)),
+            ExpiryClass.ORDINARY,
+            1,
+            "put",
+            bytes([random.randrange(16)]),
+            1_000,
+            now_ms + VALID_MS,
+            random.randbytes(8),
+        )
+        return sign_transaction(body, self._client)
+
+
+class Contracts:
+    """The real contracts: payments that often ask for too much, real money in and out, and one pile's sessions."""
+
+    def __init__(self, validators: ValidatorSet, real_signatures: bool) -> None:
+        names = [member.name for member in validators.validators]
+        self._operators = names[2:]
+        signers = {
+            label: make_signer(hashlib.sha256(label.encode()).digest(), real_signatures)
+            for label in (*(f"company {name}" for name in names), "pile", *(f"driver {number}" for number in range(6)))
+        }
+        self._companies = {name: signers[f"company {name}"] for name in names}
+        self._drivers = [signers[f"driver {number}"] for number in range(6)]
+        self._pile = signers["pile"]
+        self._home = {
+            driver.public_key: self._operators[number % len(self._operators)]
+            for number, driver in enumerate(self._drivers)
+        }
+        self.genesis = make_genesis(validators, encode(self._consortium()))
+        self.first_state = genesis_state(self.genesis)
+        self._chain_id = self.genesis.hash()
+        self._validators = validators
+        self._newest = 0, self.first_state
+        """Height and state of the newest block that some node executed: what the clients see."""
+        self._counter = 0
+
+    def execute(self, state: dict[bytes, bytes], block: Block) -> dict[bytes, bytes]:
+        """As the daemon does; the receipts go into the state as well, so that they must be equal."""
+        header = block.header
+        given = executor.BlockInput(
+            chain_id=self._chain_id,
+            height=header.height,
+            time_ms=header.time_ms,
+            proposer=header.proposer,
+            transactions=block.transactions,
+            validators=self._validators,
+            parameters=self.genesis.parameters,
+        )
+        outcome = executor.run(MemoryState(state), given)
+        memory = MemoryState(state)
+        memory.apply(outcome.changes)
+        memory.apply({b"receipts": hashlib.blake2b(b"".join(outcome.receipts)).digest()})
+        if header.height > self._newest[0]:
+            self._newest = header.height, memory.entries
+        return memory.entries
+
+    def audit(self, state: dict[bytes, bytes]) -> list[str]:
+        """I4: no money is made or lost, no wallet overspent, no margin overdrawn."""
+        return views.audit(MemoryState(state))
+
+    def make(self, random: Random, now_ms: int) -> bytes:
+        """A payment as a rule."""
+        driver = random.choice(self._drivers)
+        kind = random.randrange(10)
+        if kind < 5:
+            payee = random.choice(self._drivers).public_key
+            amount_fen = random.choice((1, 500, 4_000))
+            return self._call(random, now_ms, driver, "money.pay", to=payee, amount_fen=amount_fen, memo=0)
+        if kind == 5:
+            company = self._companies[self._home[driver.public_key]]
+            return self._call(random, now_ms, company, "money.top_up", account=driver.public_key, amount_fen=1_000)
+        if kind == 6:
+            return self._call(random, now_ms, driver, "money.withdraw", amount_fen=random.choice((100, 3_000)))
+        return self._next_of_session(random, now_ms, driver)
+
+    def _next_of_session(self, random: Random, now_ms: int, driver: Signer) -> bytes:
+        """Open, start or stop, as the newest state calls for."""
+        state = MemoryState(self._newest[1])
+        pile = views.pile_state(state, "Pile-1")
+        connector = pile.connectors[0] if pile else None
+        session = views.session_record(state, connector.session) if connector and connector.session else None
+        if connector is None or session is None:
+            fields = {"pile": "Pile-1", "connector": 1, "deposit_fen": 2_000, "accept_unverified": False}
+            return self._call(random, now_ms, driver, "session.open", **fields)
+        self._counter += 1
+        fields = {"session": connector.session, "counter": self._counter}
+        if session.state is SessionState.OPEN or session.begin is None:
+            fields |= {"time_ms": max(now_ms, session.agreed.opened_ms), "meter_wh": connector.register_wh}
+            return self._call(random, now_ms, self._pile, "session.start", **fields)
+        end_ms = max(now_ms, session.begin.time_ms + 1_000)
+        energy_wh = (end_ms - session.begin.time_ms) // 100
+        fields |= {"borders": (BorderReading(end_ms, session.begin.meter_wh + energy_wh),), "charging_ended_ms": end_ms}
+        fields |= {"readings_count": 2, "readings_root": bytes(32)}
+        return self._call(random, now_ms, self._pile, "session.stop", **fields)
+
+    def _call(self, random: Random, now_ms: int, sender: Signer, name: str, **fields: Any) -> bytes:
+        contract, method = name.split(".")
+        call = abi.encode_call(contract, method, **fields)
+        body = Body(
+            self._chain_id,
+            sender.public_key,
+            call.branch,
+            call.expiry_class,
+            call.contract,
+            call.method,
+            call.args,
+            abi.GAS_LIMIT,
+            now_ms + VALID_MS,
+            random.randbytes(8),
+        )
+        return sign_transaction(body, sender)
+
+    def _consortium(self) -> Consortium:
+        """A grid company, a regulator, operators with little margin, drivers with little money, one pile."""
+        grid, regulator = list(self._companies)[:2]
+        roles = {grid: Role.GRID, regulator: Role.REGULATOR}
+        midnight_ms = GENESIS_TIME_MS // (24 * HOUR_MS) * 24 * HOUR_MS - 8 * HOUR_MS
+        pile = Pile(
+            name="Pile-1",
+            operator=self._operators[0],
+            kind=PileKind.OPERATOR,
+            owner=b"",
+            owner_share_ppm=0,
+            public_key=self._pile.public_key,
+            latitude_e7=225_000_000,
+            longitude_e7=1_140_000_000,
+            power_w=60_000,
+            connectors=1,
+            region="Shenzhen",
+            meter_state=MeterState.VERIFIED,
+        )
+        return Consortium(
+            tuple(
+                CompanySetup(name, name, (roles.get(name, Role.OPERATOR),), signer.public_key, 20_000, 500)
+                for name, signer in self._companies.items()
+            ),
+            tuple(AccountSetup(driver, home, 10_000) for driver, home in self._home.items()),
+            (PileSetup(pile, (1_000,)),),
+            (Tariff("Shenzhen", grid, midnight_ms, 480, (Period(0, 4_000, 3_000),)),),
+            tuple(FeeSetup(name, ServiceFee(6_000, 50, 15 * 60_000)) for name in self._operators),
+        )

@@ -1,5 +1,7 @@
 """The invariants, checked as the run goes: it sees what every node commits, stores and sends."""
 
+from collections.abc import Callable
+
 from consensus.effects import Outcome
 from consensus.messages import Checkpoint, Commit, Message, NewView, Own, Prepare, PrePrepare, ViewChange
 from consensus.records import VoteRecord, decode_record
@@ -42,10 +44,12 @@ class Checker:
         if len({transaction.id for transaction in block.transactions}) != len(block.transactions):
             raise InvariantError(f"I2: height {height} holds a transaction twice")
 
-    def executed(self, node: str, outcome: Outcome) -> None:
-        """I3: equal state roots."""
+    def executed(self, node: str, outcome: Outcome, audit: Callable[[], list[str]]) -> None:
+        """I3: equal state roots. I4: no audit of a state finds anything; one is enough for all that are equal."""
         if outcome.height == len(self.roots) + 1:
             self.roots.append(outcome.state_root)
+            if found := audit():
+                raise InvariantError(f"I4: {node} after height {outcome.height}: {'; '.join(found)}")
         elif self.roots[outcome.height - 1] != outcome.state_root:
             raise InvariantError(f"I3: {node} has another state after height {outcome.height}")
 

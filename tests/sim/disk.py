@@ -53,8 +53,9 @@ class StoredBlock(Struct):
 class Store:
     """Sealed blocks; each arrives whole or not at all."""
 
-    def __init__(self, head: Head) -> None:
+    def __init__(self, head: Head, first_state: dict[bytes, bytes]) -> None:
         self._head = encode(head)
+        self._first_state = first_state
         self.blocks: list[StoredBlock] = []
 
     @property
@@ -70,7 +71,7 @@ class Store:
     @property
     def state(self) -> dict[bytes, bytes]:
         """After the last block."""
-        return self.blocks[-1].state if self.blocks else {}
+        return self.blocks[-1].state if self.blocks else self._first_state
 
     def put(self, block: StoredBlock, head: Head) -> None:
         """Commit a block."""

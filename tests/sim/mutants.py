@@ -5,8 +5,15 @@ from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 
+from msgspec.structs import replace
+
 from consensus import recovery, replay, view_change
 from consensus.state import State
+from contracts import executor
+from contracts.books import WALLETS
+from contracts.host import Host
+from contracts.library import METHODS
+from contracts.numbers import MONEY
 from ledger import validators
 from node.effects import Effect, Event, Persist
 from node.engine import Engine
@@ -67,6 +74,20 @@ def no_window() -> Patches:
     return [(replay.ReplayWindow, "__contains__", lambda _window, _id: False)]
 
 
+def free_payments() -> Patches:
+    """Whoever pays keeps the money."""
+    pay = METHODS[MONEY, "pay"]
+
+    def pay_without_debit(host: Host, args: Any) -> None:
+        purse = host.get(WALLETS, host.caller)
+        pay.run(host, args)
+        if purse is not None:
+            host.put(WALLETS, host.caller, purse)
+
+    methods = {**METHODS, (MONEY, "pay"): replace(pay, run=pay_without_debit)}
+    return [(executor, "METHODS", methods)]
+
+
 MUTANTS: dict[str, Callable[[], Patches]] = {
     "short-quorum": short_quorum,
     "send-before-persist": send_before_persist,
@@ -74,6 +95,7 @@ MUTANTS: dict[str, Callable[[], Patches]] = {
     "forgotten-locks": forgotten_locks,
     "dropped-lock": dropped_lock,
     "no-window": no_window,
+    "free-payments": free_payments,
 }
 
 

@@ -7,7 +7,6 @@ from random import Random
 
 from consensus.messages import SealedBlock, SealedBlocks
 from ledger.errors import ClientError
-from ledger.genesis import Genesis
 from ledger.keys import Signer
 from ledger.transaction import decode_transaction
 from node.effects import (
@@ -30,7 +29,7 @@ from node.effects import (
     Verify,
 )
 from node.engine import Engine, EngineSetup
-from tests.sim import application
+from tests.sim.application import Application, root
 from tests.sim.checker import Checker, InvariantError
 from tests.sim.disk import Log, Store, StoredBlock
 from tests.sim.network import Network
@@ -46,7 +45,7 @@ class SimNode:
         self,
         name: str,
         *,
-        genesis: Genesis,
+        application: Application,
         signer: Signer | None,
         verify: Callable[[bytes, bytes, bytes], bool],
         store: Store,
@@ -64,7 +63,8 @@ class SimNode:
         self.crash_in: int | None = None
         """Crash before that many more effects."""
         self.charges: list[Charge] = []
-        self._genesis = genesis
+        self._application = application
+        self._genesis = application.genesis
         self._signer = signer
         self._verify = verify
         self._names = names
@@ -187,10 +187,10 @@ class SimNode:
     def _execute(self, effect: Execute) -> None:
         block = effect.block
         self._checker.committed(self.name, block)
-        self._state = application.execute(self._state, block.transactions)
-        digest = application.root(self._state)
+        self._state = self._application.execute(self._state, block)
+        digest = root(self._state)
         outcome = Outcome(block.header.height, block.hash, digest, digest, self._genesis.validators, self._state)
-        self._checker.executed(self.name, outcome)
+        self._checker.executed(self.name, outcome, lambda: self._application.audit(self._state))
         self._later(self.execution_ms, lambda: self.handle(Executed(outcome)))
 
     def _put(self, effect: StoreSealed) -> None:

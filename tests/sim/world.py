@@ -11,11 +11,11 @@ from consensus.head import genesis_head
 from consensus.messages import Message
 from consensus.state import State
 from ledger.codec import decode
-from ledger.genesis import Genesis, Parameters, Profile
-from ledger.transaction import Body, Branch, ExpiryClass, Signed, sign_transaction, transaction_id
+from ledger.transaction import Signed, transaction_id
 from ledger.validators import Validator, ValidatorSet
 from node.effects import Received
 from node.engine import Engine, EngineStatus
+from tests.sim.application import GENESIS_TIME_MS, Application, Contracts, KeyValue
 from tests.sim.checker import Checker, InvariantError
 from tests.sim.disk import Store
 from tests.sim.network import Network, Weather
@@ -23,7 +23,6 @@ from tests.sim.node import SimNode
 from tests.sim.scheduler import Scheduler
 from tests.sim.signing import make_signer, verify
 
-GENESIS_TIME_MS = 1_700_000_000_000
 TICK_MS = 100
 HEAL_MS_MAX = 240_000
 """After healing, everything that waits is sealed everywhere within this time: the view timer may have doubled a few
@@ -40,6 +39,8 @@ class Plan(Struct, frozen=True):
 
     nodes: int
     real_signatures: bool = False
+    contracts: bool = False
+    """Whether the real contracts run, and I4 is checked; else the key-value application, which is faster."""
     fault_ms: int = 60_000
     """How long faults go on."""
     crash_every_ms: int = 0
@@ -58,6 +59,7 @@ class Plan(Struct, frozen=True):
         return cls(
             nodes=random.choice((4, 4, 4, 5, 6, 7)),
             real_signatures=seed % 100 == 7,
+            contracts=seed % 4 == 3,
             crash_every_ms=random.choice((0, 3_000, 8_000, 20_000)),
             weather_every_ms=random.choice((0, 4_000, 8_000, 15_000)),
             submit_every_ms=random.choice((40, 150, 600)),
@@ -83,19 +85,18 @@ class World:
             Validator(name, signers[name].public_key, signers[name].public_key, hashlib.sha256(name.encode()).digest())
             for name in names
         )
-        parameters = Parameters(idle_interval_ms=5_000)
-        self.genesis = Genesis(1, "Simulated", Profile.INTL, GENESIS_TIME_MS, parameters, ValidatorSet(0, members), b"")
-        self._chain_id = self.genesis.hash()
-        self._client = make_signer(bytes(32), plan.real_signatures)
+        kind = Contracts if plan.contracts else KeyValue
+        self.application: Application = kind(ValidatorSet(0, members), plan.real_signatures)
+        genesis = self.application.genesis
         self.submitted: dict[bytes, bytes] = {}
         """Id → bytes of the transactions that clients gave to some node, and want to see sealed."""
         self.nodes = {
             name: SimNode(
                 name,
-                genesis=self.genesis,
+                application=self.application,
                 signer=signers[name],
                 verify=verify[plan.real_signatures],
-                store=Store(genesis_head(self.genesis)),
+                store=Store(genesis_head(genesis), self.application.first_state),
                 names=names,
                 scheduler=self.scheduler,
                 network=self.network,
@@ -197,25 +198,11 @@ class World:
         up = [node for node in self.nodes.values() if node.is_up and (to is None or node.name == to)]
         if not up:
             return []
-        made = [self._make() for _ in range(count)]
+        now_ms = GENESIS_TIME_MS + self.scheduler.now_ms
+        made = [self.application.make(self.random, now_ms) for _ in range(count)]
         taken = self.random.choice(up).submit(made)
         self.submitted |= {transaction_id(decode(Signed, raw).body): raw for raw in made if taken}
         return taken
-
-    def _make(self) -> bytes:
-        body = Body(
-            self._chain_id,
-            self._client.public_key,
-            self.random.choice((Branch.CHARGING, Branch.EVALUATION, Branch.SERVICE)),
-            ExpiryClass.ORDINARY,
-            1,
-            "put",
-            bytes([self.random.randrange(16)]),
-            1_000,
-            GENESIS_TIME_MS + self.scheduler.now_ms + 400_000,
-            self.random.randbytes(8),
-        )
-        return sign_transaction(body, self._client)
 
     def _resubmit(self) -> None:
         waiting = [each for each in self.submitted if self.checker.placed.get(each, 1 << 62) > self.checker.sealed]

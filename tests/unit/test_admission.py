@@ -26,11 +26,28 @@ class Door:
 
     def __init__(self, precheck=lambda tx: None):
         self.admitted: list[Admitted] = []
+        self.pool: set[bytes] = set()
+        self.is_stuck = False
         self.charges: list[tuple[str, ...]] = []
         self.verified = 0
         self.admission = Admission(
-            precheck, self.admitted.append, lambda *charge: self.charges.append(charge), Stages()
+            precheck, self.pool.__contains__, self.admit, lambda *charge: self.charges.append(charge), Stages()
         )
+
+    def admit(self, batch):
+        self.admitted.append(batch)
+        if not self.is_stuck:
+            asyncio.get_running_loop().call_soon(self.handle, batch)
+
+    def handle(self, batch):
+        """What the engine does with a batch: all go into the pool but what `precheck` refuses by now."""
+        for tx in batch.transactions:
+            try:
+                self.admission._precheck(tx)
+            except ClientError:
+                continue
+            self.pool.add(tx.leaf)
+        self.admission.handled(batch)
 
     async def settle(self):
         while self.admission.waiting:  # noqa: ASYNC110 - threads are at work
@@ -128,3 +145,37 @@ async def test_F40_a_flood_is_refused_and_another_source_still_gets_its_turn(mon
     assert codes.count("busy") == 4_000
     await door.settle()
     assert [tx.id for batch in door.admitted for tx in batch.transactions] == [GOOD[0].id]
+
+
+async def test_F40_what_the_pool_refuses_after_its_verification_is_not_called_accepted():
+    """The pool filled up, or the transaction expired, while its signature was verified."""
+    full = False
+
+    def precheck(tx):
+        if full:
+            raise ClientError("pool-full", "too many transactions wait")
+
+    door = Door(precheck)
+    door.is_stuck = True
+    answers = asyncio.ensure_future(door.admission.submit([GOOD[0].raw]))
+    while not door.admitted:  # noqa: ASYNC110 - threads are at work
+        await asyncio.sleep(0.005)
+    assert not answers.done()
+    full = True
+    door.handle(door.admitted[0])
+    assert [code for code, _ in await answers] == ["pool-full"]
+
+
+async def test_F40_an_engine_that_stands_still_lets_nothing_more_in(monkeypatch):
+    """A disk without room holds the engine up: what it has not taken up must not grow."""
+    monkeypatch.setattr(admission_module, "BATCH_MAX", 4)
+    door = Door()
+    door.is_stuck = True
+    answers = asyncio.ensure_future(door.admission.submit([tx.raw for tx in GOOD]))
+    await asyncio.sleep(0.2)
+    assert len(door.admitted) == admission_module.BATCHES_MAX
+    assert sum(len(batch.transactions) for batch in door.admitted) == 4 * admission_module.BATCHES_MAX
+    door.is_stuck = False
+    for batch in door.admitted[:]:
+        door.handle(batch)
+    assert await answers == [("", "")] * 300

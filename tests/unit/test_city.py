@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from contracts.codes import Code
 from ledger.errors import ClientError
 from node.demo.city import (
     DAY_MS,
@@ -113,14 +114,14 @@ def test_F61_the_plan_is_seeded_and_its_pool_holds_the_busiest_hour():
     assert busiest(city.cars) < len(plan.pool) <= len(piles)
     assert {pile.operator for pile in plan.piles} == set(OPERATORS)
     assert {name.rpartition("-")[0] for name in piles} == {station_key(s) for s in city.stations}, "all on the map"
-    good = [wish for wish in plan.wishes if not wish.flaw]
+    good = [wish for wish in plan.wishes if wish.refusal is None]
     assert {wish.car.name for wish in good} == {car.name for car in city.cars}
     assert all(wish.pile in plan.pool for wish in good)
     wallets = {driver.name: driver.wallet_fen for driver in plan.drivers}
     assert all(wallets[wish.driver] >= wish.deposit_fen for wish in good)
-    assert all(wallets[w.driver] < w.deposit_fen for w in plan.wishes if w.flaw == "overspent wallet")
-    assert [w for w in plan.wishes if w.flaw == "unregistered pile"]
-    assert all(w.pile not in piles for w in plan.wishes if w.flaw == "unregistered pile")
+    assert all(wallets[w.driver] < w.deposit_fen for w in plan.wishes if w.refusal is Code.OVERSPENT)
+    assert [w for w in plan.wishes if w.refusal is Code.PILE_UNKNOWN]
+    assert all(w.pile not in piles for w in plan.wishes if w.refusal is Code.PILE_UNKNOWN)
 
 
 def test_F61_stations_without_piles_are_counted_not_registered():

@@ -75,13 +75,21 @@ def test_F55_init_makes_a_home_once(tmp_path, capsys):
 
 
 def test_F55_reset_asks_and_needs_a_stopped_node(tmp_path, capsys):
-    """Only data/ goes; settings and keys stay."""
+    """Only what peers can give back goes; the archive of readings stays unless it is named."""
     (tmp_path / "data" / "ledger").mkdir(parents=True)
     (tmp_path / "core.sock").touch()
     assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes"]) == 1
     (tmp_path / "core.sock").unlink()
     assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes"]) == 0
-    assert not (tmp_path / "data").exists()
+    assert list((tmp_path / "data").iterdir()) == []
+    for name in ("index.sqlite", "readings.sqlite", "readings.sqlite-wal"):
+        (tmp_path / "data" / name).touch()
+    (tmp_path / "data" / "wal").mkdir()
+    assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes"]) == 0
+    kept = sorted(path.name for path in (tmp_path / "data").iterdir())
+    assert kept == ["readings.sqlite", "readings.sqlite-wal"]
+    assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes", "--archive"]) == 0
+    assert list((tmp_path / "data").iterdir()) == []
     capsys.readouterr()
 
 

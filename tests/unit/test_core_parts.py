@@ -1,5 +1,6 @@
 """Small parts of the core: clock, complaints, certificates, stages."""
 
+import asyncio
 import ssl
 import time
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from node.clock import ChainClock
 from node.complaints import REMEMBERED_MAX, Complaints
 from node.stages import Stages
 from node.tls import client_context, make_authority, make_node_certificate, node_key, peer_key, server_context
-from node.transport import PeerNetwork
+from node.transport import PeerNetwork, _cost_the_connection
 
 
 def test_F50_the_chain_clock_is_the_wall_clock_or_runs_faster_from_another_moment():
@@ -71,18 +72,19 @@ def test_F02_both_members_keep_the_same_one_of_two_connections():
 
 def test_F33_a_node_certificate_names_its_key_and_contexts_take_nothing_less_than_tls_1_3(tmp_path):
     authority, authority_key = make_authority("test")
-    certificate, key = make_node_certificate("Teld", authority, authority_key)
+    certificate, key = make_node_certificate("Teld", authority, authority_key, b"secret")
     assert len(node_key(certificate)) == 32
-    files = [tmp_path / name for name in ("ca.pem", "node.pem", "node.key")]
+    files = (tmp_path / "ca.pem", tmp_path / "node.pem", tmp_path / "node.key")
     for path, content in zip(files, (authority, certificate, key), strict=True):
         path.write_bytes(content)
-    for context in (server_context(*files), client_context(*files)):
+    files[2].chmod(0o600)
+    for context in (server_context(*files, b"secret"), client_context(*files, b"secret")):
         assert context.minimum_version is ssl.TLSVersion.TLSv1_3
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert len(context.get_ca_certs()) == 1
-    files[2].write_bytes(make_node_certificate("Teld", authority, authority_key)[1])
+    files[2].write_bytes(make_node_certificate("Teld", authority, authority_key, b"secret")[1])
     with pytest.raises(ClientError, match="tls-files"):
-        server_context(*files)
+        server_context(*files, b"secret")
 
 
 def test_F33_only_ed25519_certificates_are_nodes(tmp_path):
@@ -109,3 +111,36 @@ def test_F55_stages_count_cpu_time_and_not_waiting():
     spent = stages.cpu_us()
     assert spent["work"] > 500
     assert spent["wait"] < 5_000
+
+
+def test_F33_a_node_key_is_encrypted_and_its_owners_alone(tmp_path):
+    authority, authority_key = make_authority("test")
+    certificate, key = make_node_certificate("Teld", authority, authority_key, b"secret")
+    assert key.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    files = (tmp_path / "ca.pem", tmp_path / "node.pem", tmp_path / "node.key")
+    for path, content in zip(files, (authority, certificate, key), strict=True):
+        path.write_bytes(content)
+    files[2].chmod(0o640)
+    with pytest.raises(ClientError, match="chmod 600"):
+        client_context(*files, b"secret")
+    files[2].chmod(0o600)
+    client_context(*files, b"secret")
+    for wrong in (b"wrong", b""):
+        with pytest.raises(ClientError, match="tls-files"):
+            client_context(*files, wrong)
+
+
+async def test_F02_an_error_that_a_stranger_provokes_is_named_with_its_connection():
+    """So that core logs it and goes on; any other error of a task stops the process."""
+    errors: list[Any] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: errors.append(context))
+
+    async def welcome() -> None:
+        raise ValueError("bytes that nobody thought of")
+
+    task = loop.create_task(welcome())
+    task.add_done_callback(_cost_the_connection)
+    await asyncio.wait([task])
+    await asyncio.sleep(0)
+    assert [set(context) for context in errors] == [{"message", "exception", "transport"}]

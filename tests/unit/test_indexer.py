@@ -2,13 +2,19 @@
 # ruff: noqa: ASYNC110 (tests ask until it is so)
 
 import asyncio
+from typing import get_args
 
 import pytest
+from msgspec import structs
 from sqlalchemy import select
 
+from contracts import views
+from contracts.library import BY_NUMBER
+from contracts.numbers import REGISTRY
+from contracts.registry import PILES, Pile, PileEvent, PileServiceSet
 from ledger.block import Event
 from ledger.charging import SessionExpired, SessionTimedOut
-from ledger.codec import encode
+from ledger.codec import decode, encode
 from node import indexer as indexer_module
 from node import read_model
 from node.core_link import CoreLink
@@ -114,6 +120,45 @@ def test_F50_time_outs_and_expiries_are_states(indexed):
     indexed.session(5, lambda _: Event(5, "session.timed-out", encode(SessionTimedOut(lost, "P-1", 1))))
     indexed.follow()
     assert (state_of(indexed, late), state_of(indexed, lost)) == ("expired", "claim")
+
+
+def test_F50_a_pile_is_taken_until_its_timed_out_session_is_settled(indexed):
+    queries = ReadQueries(indexed.engine)
+
+    def state():
+        return {row.name: row.state for row in asyncio.run(queries.piles(None, 10, None))}
+
+    lost = indexed.session(1, opened)
+    indexed.session(2, started, block=lost)
+    indexed.follow()
+    assert state() == {"P-1": "charging", "P-2": "free"}
+    indexed.session(3, lambda _: Event(5, "session.timed-out", encode(SessionTimedOut(lost, "P-1", 1))))
+    indexed.follow()
+    assert state() == {"P-1": "claim", "P-2": "free"}
+    indexed.session(4, settled, block=lost)
+    indexed.follow()
+    assert state() == {"P-1": "free", "P-2": "free"}
+    queries.close()
+
+
+def test_F50_only_the_piles_that_a_block_names_are_read_again(indexed, monkeypatch):
+    asked = []
+    pile = views.pile
+    monkeypatch.setattr(views, "pile", lambda state, name: asked.append(name) or pile(state, name))
+    monkeypatch.setattr(views, "piles", None)  # reading the whole registry would fail
+    indexed.session(1, lambda _: Event(3, "registry.service-set", encode(PileServiceSet("P-2", False))))
+    changed = structs.replace(decode(Pile, contract_state()[PILES.key(b"P-2")]), power_w=7)
+    indexed.chain.seal(changes={PILES.key(b"P-2"): encode(changed)})
+    indexed.follow()
+    assert asked == ["P-2"]
+    with indexed.engine.connect() as connection:
+        found = connection.execute(select(read_model.piles.c.name, read_model.piles.c.power_w)).all()
+    assert sorted(map(tuple, found)) == [("P-1", 60_000), ("P-2", 7)]
+
+
+def test_F50_every_event_of_the_registry_names_its_pile():
+    assert set(get_args(PileEvent)) == set(BY_NUMBER[REGISTRY].events.values())
+    assert all("pile" in event.__struct_fields__ for event in get_args(PileEvent))
 
 
 def test_F50_a_crash_between_batches_loses_and_doubles_nothing(indexed, monkeypatch):

@@ -16,7 +16,7 @@ from devices.light_client import (
     encode_state,
 )
 from devices.wire import Genesis, Head, ReceiptProof
-from ledger.block import SealedHeader, Vote, check_sealed, result_digest
+from ledger.block import Header, SealedHeader, Vote, check_sealed, result_digest
 from ledger.codec import decode, encode
 from ledger.validators import Validator, ValidatorSet
 from tests.consortium import key, signer
@@ -141,6 +141,59 @@ def test_F40_long_range_wants_the_owner():
     proof = structs.replace(it.late_proof, sealed=far)
     assert client.check_receipt(it.late.raw, proof).code == "owner-head", "evidence is under the same rule"
     assert client.see_head(far, owner.sign(result_digest(far.result))).true
+
+
+def far_hand_over(it: Story) -> tuple[SealedHeader, ValidatorSet]:
+    """Years later, a quorum of members that have left hands over to a set of its own."""
+    evil = validator_set(it.chain.names, epoch=77)
+    header = decode(Header, it.at(2).header)
+    far_ms = header.time_ms + 5 * AWAY_MS_MAX
+    return forge(it, 2, it.first_set, time_ms=far_ms, height=10**6, next_set_hash=evil.hash()), evil
+
+
+def test_F40_a_hand_over_from_far_ahead_wants_the_owner_too():
+    it = story()
+    client = it.early_client()
+    assert client.see_head(it.at(1)).true
+    before = client.state
+    verdict = client.follow(*far_hand_over(it))
+    assert (verdict.answer, verdict.code) == (Answer.MORE, "owner-head")
+    assert client.state == before
+    assert client.follow(it.change.sealed, it.change.next_set).true
+
+
+def test_F40_a_forged_hand_over_never_outlasts_the_owners_word():
+    it = story()
+    client = it.early_client()
+    client.state = structs.replace(client.state, owner_key=key("owner"), owner_spoke=True)
+    client.follow(*far_hand_over(it))
+    near = forge(it, 2, far_hand_over(it)[1], epoch=77, height=10**6 + 1, set_hash=far_hand_over(it)[1].hash())
+    assert client.see_head(near).answer is not Answer.TRUE, "nothing is believed under a tentative set"
+    assert decode(LightState, encode_state(client.state)) == client.state
+    word = signer("owner").sign(result_digest(it.at(35).result))
+    assert client.see_head(it.at(35), word).code == "set-change"
+    assert client.state.fallback is None
+    assert client.follow(it.change.sealed, it.change.next_set).true
+    assert client.see_head(it.at(35), word).true
+
+
+def test_F40_a_true_hand_over_takes_the_place_of_a_forged_one():
+    it = story()
+    client = it.early_client()
+    client.state = structs.replace(client.state, owner_key=key("owner"), owner_spoke=True)
+    client.follow(*far_hand_over(it))
+    assert client.follow(it.change.sealed, it.change.next_set).true
+    assert client.see_head(it.at(25)).true
+
+
+def test_F40_a_cold_start_follows_hand_overs_to_the_owners_head():
+    it = story()
+    client = it.cold(key("owner"))
+    client.learn_genesis(it.chain.genesis.summary())
+    assert client.follow(it.change.sealed, it.change.next_set).true
+    assert client.see_head(it.at(25)).code == "owner-head"
+    assert client.see_head(it.at(25), signer("owner").sign(result_digest(it.at(25).result))).true
+    assert client.see_head(it.at(26)).true
 
 
 def test_F40_a_cold_start_with_an_owner_wants_its_word():

@@ -1,5 +1,6 @@
 """The pool of waiting transactions."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -7,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from consensus.messages import Transactions
 from ledger.errors import ClientError
 from ledger.genesis import Parameters
 from ledger.transaction import ExpiryClass, Transaction
+from node.effects import Verify
 from node.mempool import Mempool, MempoolLimits
-from tests.unit.consensus_kit import CLIENT, T0, make_transaction
+from tests.unit.consensus_kit import CLIENT, T0, Bench, make_transaction
 
 NOW = T0 + 1_000
 
@@ -129,3 +132,70 @@ def test_what_is_counted_is_what_waits(steps):
     assert pool.size_bytes == sum(len(transaction.raw) for transaction in waiting.values())
     assert {transaction.id for transaction in pool.select(NOW, T0)} == set(waiting)
     assert all(pool.get(transaction.leaf) is not None for transaction in waiting.values())
+
+
+def test_a_few_senders_that_fill_the_pool_keep_nobody_out():
+    floods = [[by(sender, 100 * sender + salt) for salt in range(5)] for sender in range(1, 5)]
+    pool = pool_of(*(transaction for flood in floods for transaction in flood), count_max=20, sender_max=5)
+    honest = [by(9, 900 + salt) for salt in range(4)]
+    for transaction in honest:
+        pool.check(transaction, NOW, T0)
+        pool.admit(transaction, NOW, T0)
+    assert len(pool) == 20
+    assert pool.size_bytes == sum(len(transaction.raw) for transaction in pool.oldest(20))
+    assert all(pool.get(transaction.leaf) for transaction in honest)
+    kept = [[transaction for transaction in flood if pool.get(transaction.leaf)] for flood in floods]
+    assert kept == [flood[:4] for flood in floods], "each lost its newest, none more than another"
+    with pytest.raises(ClientError, match="pool-full"):
+        pool.admit(by(9, 999), NOW, T0)  # it would have more than they: they would push each other out in turn
+
+
+def test_a_large_transaction_takes_the_room_of_several():
+    small = [by(1, salt) for salt in range(6)]
+    large = by(2, 9, args=bytes(2 * len(small[0].raw)))
+    size = sum(len(transaction.raw) for transaction in small)
+    pool = pool_of(*small, bytes_max=size)
+    pool.admit(large, NOW, T0)
+    assert pool.get(large.leaf)
+    assert pool.size_bytes <= size + len(large.raw)
+
+
+@given(st.lists(st.integers(1, 6), max_size=80))
+def test_a_full_pool_shares_its_room_evenly(senders):
+    pool = pool_of(count_max=12)
+    wanted: dict[int, int] = {}
+    for salt, sender in enumerate(senders):
+        wanted[sender] = wanted.get(sender, 0) + 1
+        with suppress(ClientError):
+            pool.admit(by(sender, salt), NOW, T0)
+    held = {sender: len([tx for tx in pool.oldest(12) if tx.body.sender[-1] == sender]) for sender in wanted}
+    assert len(pool) == min(12, len(senders))
+    if sum(wanted.values()) > 12:
+        most = max(held.values())
+        last = senders[-1]
+        assert held[last] >= min(wanted[last], most - 1) or held[last] + 1 >= most
+
+
+def test_an_expectation_ends_so_that_another_copy_is_verified():
+    pool = pool_of()
+    transaction = by(1, 1)
+    assert pool.expect(transaction.leaf, 0)
+    assert not pool.expect(transaction.leaf, 999)
+    assert pool.expect(transaction.leaf, 1_000)
+    pool.arrived([transaction])
+    assert not pool.expects(transaction.leaf)
+
+
+def test_gossip_that_verification_dropped_is_verified_again():
+    bench = Bench()
+    gossip = Transactions((by(1, 1).raw,))
+
+    def asked() -> int:
+        return len([effect for effect in bench.effects if isinstance(effect, Verify)])
+
+    bench.hear("Bohui", gossip)
+    bench.hear("Chengdian", gossip)
+    assert asked() == 1
+    bench.tick(1_000)
+    bench.hear("Chengdian", gossip)
+    assert asked() == 2

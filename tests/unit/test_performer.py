@@ -2,16 +2,20 @@
 
 import asyncio
 import errno
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
-from consensus.messages import FetchBlocks, Prepare, Status, Transactions
+from consensus.messages import FetchBlocks, Prepare, SealedBlocks, Status, Transactions, decode_message
+from ledger.block import BranchEntry, Header, Result, SealedHeader, Vote
 from ledger.codec import encode
 from ledger.errors import OurError
+from ledger.transaction import Branch
 from node import performer as performer_module
 from node.clock import ChainClock
-from node.effects import Charge, Halt, Persist, Received, Send, Tick, Truncate
+from node.effects import Admitted, Charge, Halt, Persist, Received, Send, Serve, Tick, Truncate
+from node.framing import frame
 from node.inbox import Inbox
 from node.performer import Performer
 from node.stages import Stages
@@ -26,6 +30,7 @@ class World:
         self.effects = effects
         self.heard = []
         self.done = []
+        self.handled_events = []
         self.full = 0
         self.failed: list[BaseException] = []
         me: Any = self
@@ -74,8 +79,9 @@ class World:
     def cut(self, peer):
         self.done.append(("cut", peer))
 
-    def inbox_taken(self):
-        pass
+    def handled(self, what):
+        """Of the network: a peer. Of the admission: what the engine was told."""
+        self.handled_events.append(what)
 
     def put(self, sealed):
         pass
@@ -141,7 +147,7 @@ async def test_F02_a_malformed_message_costs_the_peer_its_connection():
     task = await world.turn()
     task.cancel()
     assert world.done == [("charge", "Teld", "encoding-malformed"), ("cut", "Teld")]
-    assert len(world.heard) == 1
+    assert world.heard == [], "what came behind it is not heard"
 
 
 async def test_F02_charges_truncation_and_halt_are_performed():
@@ -162,3 +168,93 @@ async def test_F02_a_turn_ends_in_time_and_the_next_takes_the_rest(monkeypatch):
     await asyncio.sleep(0.05)
     task.cancel()
     assert len(world.heard) == 3
+
+
+class FullStore:
+    """A store whose blocks are full of small transactions, so that headers, seals and lengths weigh most."""
+
+    height = 40
+
+    def __init__(self, transactions, size):
+        h = bytes(32)
+        rows = tuple(BranchEntry(branch, 10**5, 10**6, h, transactions // 5) for branch in Branch)
+        header = encode(Header(h, 10**6, 0, 1_700_000_000_000, h, h, transactions, h, "State Grid Shanghai", rows))
+        result = encode(Result(h, 10**6, h, 1_700_000_000_000, h, h, h, h, h))
+        self.header = SealedHeader(header, result, tuple(Vote(voter, bytes(64)) for voter in range(67)))
+        self.raws = tuple(bytes(size) for _ in range(transactions))
+
+    @contextmanager
+    def snapshot(self):
+        yield self
+
+    def sealed(self, height):
+        return self.header
+
+    def transactions(self, height):
+        return self.raws
+
+
+@pytest.mark.parametrize(("transactions", "size"), [(495, 260), (600, 214), (495, 230), (2_000, 40), (16_000, 128)])
+async def test_F03_an_answer_to_fetch_blocks_fits_into_a_frame_whatever_the_blocks_hold(transactions, size):
+    """One FetchBlocks must not stop a node by an answer that no frame takes."""
+    world = World([Serve("Teld", 1, 32)])
+    store: Any = FullStore(transactions, size)
+    world.performer._reader = store
+    answer = world.performer._read_blocks(1, 32)
+    frame(answer)
+    message = decode_message(answer)
+    assert isinstance(message, SealedBlocks)
+    one_more = len(encode(message.blocks[0]))
+    assert len(message.blocks) == 32 or len(answer) + one_more > performer_module.SERVED_BYTES_MAX, "as many as fit"
+    task = await world.turn()
+    task.cancel()
+    assert world.done == [("send", ("Teld",), True)]
+    assert world.failed == []
+
+
+async def test_F40_admission_hears_when_the_engine_has_handled_a_batch():
+    world = World([])
+    world.inbox.put(Admitted((), None))
+    task = await world.turn(events=0)
+    task.cancel()
+    assert world.handled_events == world.heard == [Admitted((), None)]
+
+
+async def test_F02_proven_malice_costs_the_connection_and_all_that_came_through_it():
+    world = World([Charge("Teld", "vote-forged", "no honest member does this", cut=True)])
+    task = await world.turn(events=1_000)
+    task.cancel()
+    assert len(world.heard) == 1, "the other frames cost nothing"
+    assert world.done == [("charge", "Teld", "vote-forged"), ("cut", "Teld")]
+
+
+async def test_F02_what_may_be_a_misunderstanding_costs_no_connection():
+    world = World([Charge("Teld", "proposal-content", "its clock may be ahead")])
+    task = await world.turn(events=2)
+    task.cancel()
+    assert world.done == [("charge", "Teld", "proposal-content")] * 2
+
+
+def test_F02_a_flood_of_one_peer_delays_no_other_and_is_bounded():
+    inbox = Inbox()
+    for _ in range(1_000_000):
+        inbox.message("Teld", b"x")
+    inbox.message("SGCC", b"an honest vote")
+    inbox.put(Admitted((), None))
+    first = [inbox.take() for _ in range(3)]
+    assert [getattr(event, "peer", None) for event in first] == ["Teld", "SGCC", None]
+    flood = 0
+    while inbox.take() is not None:
+        flood += 1
+    assert flood < 200_000, "frames of one byte count what they cost"
+    assert inbox.is_drained("Teld")
+
+
+def test_F02_a_peer_that_is_cut_off_leaves_nothing_but_its_going():
+    inbox = Inbox()
+    inbox.message("Teld", b"forged")
+    inbox.peer_down("Teld")
+    inbox.message("SGCC", b"vote")
+    inbox.drop("Teld")
+    left = [inbox.take() for _ in range(3)]
+    assert [type(event).__name__ for event in left] == ["RawMessage", "PeerDown", "NoneType"]

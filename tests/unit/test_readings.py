@@ -21,6 +21,11 @@ SESSION = bytes(range(32))
 START_MS = 1_800_000_000_000
 
 
+def counts(answers: list[ChainEnd | PeerError]) -> list[int]:
+    """How many readings are held, where they were taken."""
+    return [end.count for end in answers if isinstance(end, ChainEnd)]
+
+
 def chain(
     count: int, session: bytes = SESSION, by: str = "pile", scheme: Scheme = Scheme.ED25519
 ) -> list[SignedReading]:
@@ -103,7 +108,9 @@ def batch(readings: list[SignedReading], by: str = "pile") -> Batch:
 def test_F43_the_archive_keeps_and_proves(tmp_path: Path):
     readings = chain(20)
     archive = Archive(tmp_path / "r.sqlite")
-    assert archive.append([batch(readings[:7]), batch(readings[7:])]) == [7, 20]
+    assert [
+        end.count for end in archive.append([batch(readings[:7]), batch(readings[7:])]) if isinstance(end, ChainEnd)
+    ] == [7, 20]
     archive.close()
     again = Archive(tmp_path / "r.sqlite")
     assert again.readings(SESSION) == readings
@@ -120,10 +127,12 @@ def test_F43_the_archive_keeps_and_proves(tmp_path: Path):
 def test_F43_the_archive_takes_readings_once_and_never_with_a_gap(tmp_path: Path):
     readings = chain(20)
     archive = Archive(tmp_path / "r.sqlite")
-    assert archive.append([batch(readings[:10])]) == [10]
-    assert archive.append([batch(readings[5:12])]) == [12], "sent twice in part"
-    assert archive.append([batch(readings[15:])]) == [12], "a gap: nothing is stored, and the pile sends from 12"
-    assert archive.append([batch(readings[2:4])]) == [12]
+    assert counts(archive.append([batch(readings[:10])])) == [10]
+    assert counts(archive.append([batch(readings[5:12])])) == [12], "sent twice in part"
+    assert counts(archive.append([batch(readings[15:])])) == [12], (
+        "a gap: nothing is stored, and the pile sends from 12"
+    )
+    assert counts(archive.append([batch(readings[2:4])])) == [12]
     (refused,) = archive.append([batch(resigned(5, meter_wh=1_450)(readings)[5:6])])
     assert isinstance(refused, PeerError)
     assert refused.code == "reading-conflict"
@@ -131,4 +140,4 @@ def test_F43_the_archive_takes_readings_once_and_never_with_a_gap(tmp_path: Path
     assert isinstance(stranger, PeerError)
     assert stranger.code == "reading-session"
     assert archive.count(SESSION) == 12
-    assert archive.append([batch(readings[12:])]) == [20]
+    assert counts(archive.append([batch(readings[12:])])) == [20]

@@ -53,7 +53,7 @@ def test_F61_secrets_are_for_their_owner_alone(tmp_path):
     """Whatever opens a key or a connection has mode 0600."""
     testnet = make_testnet(tmp_path / "net", TestnetPlan(base_port=0, drivers=example_drivers(1)))
     secrets = [testnet.root / "testnet.json", *(testnet.root / "accounts").iterdir()]
-    names = ("passphrase", "node_key.pem", "mqtt_password", "vote_key.json", "company_key.json")
+    names = ("passphrase", "node_key.pem", "mqtt_password", "vote_key.json", "company_key.json", "archive_key.json")
     secrets += [testnet.home("SGCC").root / "config" / name for name in names]
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in secrets)
 
@@ -97,5 +97,7 @@ def test_F61_limits_in_chain_time_grow_with_the_speed_and_sizes_do_not(tmp_path)
     for name in normal.__struct_fields__:
         factor = 600 if name.endswith("_ms") else 1
         assert getattr(fast, name) == factor * getattr(normal, name)
-    config = make_testnet(tmp_path / "net", TestnetPlan(base_port=0, speed=600, chain_start_ms=5)).home("SGCC").config()
-    assert (config.clock.speed, config.clock.base_chain_ms) == (600, 5)
+    home = make_testnet(tmp_path / "net", TestnetPlan(base_port=0, speed=600, chain_start_ms=5)).home("SGCC")
+    config = home.config()
+    assert home.genesis().parameters == fast, "within what a genesis document allows"
+    assert config.clock.at(config.clock.base_wall_ms + 1_000) == 600_005, "the settings are the clock itself"

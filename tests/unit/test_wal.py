@@ -20,6 +20,11 @@ def written(folder, records=RECORDS):
     return folder / "00000001.wal"
 
 
+def last_batch(segment: bytes) -> int:
+    """Where the last batch of a segment begins: each begins with the segment's mark."""
+    return segment.rindex(segment[:8])
+
+
 def recovered(folder):
     """Open the log, close it, return its records."""
     log = WriteAheadLog(folder)
@@ -32,9 +37,9 @@ def test_F04_records_come_back_in_order(tmp_path):
     assert recovered(tmp_path) == RECORDS
 
 
-def test_F04_a_tail_torn_at_any_byte_is_cut_at_the_last_good_record(tmp_path):
+def test_F04_a_tail_torn_at_any_byte_is_cut_at_the_last_good_batch(tmp_path):
     whole = written(tmp_path / "whole").read_bytes()
-    ends = {whole.index(record) + len(record): count for count, record in enumerate(RECORDS, 1)}
+    ends = {whole.index(RECORDS[count - 1]) + len(RECORDS[count - 1]): count for count in (2, 4)}
     for length in range(len(whole)):
         folder = tmp_path / str(length)
         folder.mkdir()
@@ -53,11 +58,45 @@ def test_F04_a_tail_of_zeros_is_torn(tmp_path):
     assert recovered(tmp_path) == RECORDS
 
 
+def test_F04_a_power_cut_that_lost_any_page_of_the_last_batch_is_a_torn_tail(tmp_path):
+    """The pages of one write reach the disk in any order: what stands behind a lost one is no sign of damage."""
+    log = WriteAheadLog(tmp_path)
+    log.append([(1, b"a" * 50)])
+    log.append([(2, bytes([65 + n]) * 3_000) for n in range(8)])
+    log.close()
+    segment = tmp_path / "00000001.wal"
+    whole = segment.read_bytes()
+    first = last_batch(whole)
+    for page in range(0, len(whole), 4096):
+        begin, end = max(page, first), min(page + 4096, len(whole))
+        segment.write_bytes(whole[:begin] + bytes(end - begin) + whole[end:])
+        assert recovered(tmp_path) == [b"a" * 50]
+        (tmp_path / "00000002.wal").unlink()
+
+
+def test_F04_a_power_cut_while_a_segment_was_made_is_a_torn_tail(tmp_path):
+    written(tmp_path)
+    for opening in (b"", bytes(5), bytes(12)):
+        (tmp_path / "00000002.wal").write_bytes(opening)
+        assert recovered(tmp_path) == RECORDS
+        assert recovered(tmp_path) == RECORDS, "nor is it damage once other segments stand behind it"
+        for number in (2, 3, 4):
+            (tmp_path / f"0000000{number}.wal").unlink()
+
+
+def test_F04_the_opening_of_a_segment_is_durable_before_any_batch(tmp_path, monkeypatch):
+    synced = []
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda file: (synced.append(os.fstat(file).st_size), real(file)))
+    log = WriteAheadLog(tmp_path)
+    assert synced == [12]
+    log.close()
+
+
 def test_F04_a_bit_flipped_in_the_middle_halts_with_place_and_repair(tmp_path):
     segment = written(tmp_path)
     whole = segment.read_bytes()
-    last = whole.index(RECORDS[-1]) - 24
-    for at in range(last):
+    for at in range(last_batch(whole)):
         segment.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(OurError, match="unsafe-reset-data") as caught:
             WriteAheadLog(tmp_path)
@@ -91,6 +130,23 @@ def test_F04_sealed_segments_are_dropped_whole(tmp_path):
     assert [int.from_bytes(record[:8], "big") for record in recovered(tmp_path)[::2]] == list(range(21, 31))
     log = WriteAheadLog(tmp_path)  # the heights of older segments are known again
     log.truncate(30)
+    log.close()
+    assert recovered(tmp_path) == []
+
+
+def test_F04_two_quick_restarts_leave_no_gap_between_segments(tmp_path):
+    """An empty segment must not go before an older one that is needed."""
+    log = WriteAheadLog(tmp_path)
+    log.append([(10, b"unsealed")])
+    log.close()
+    recovered(tmp_path)
+    log = WriteAheadLog(tmp_path)
+    log.truncate(9)
+    log.append([(11, b"more")])
+    log.close()
+    assert recovered(tmp_path) == [b"unsealed", b"more"]
+    log = WriteAheadLog(tmp_path)
+    log.truncate(11)
     log.close()
     assert recovered(tmp_path) == []
 

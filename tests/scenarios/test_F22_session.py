@@ -229,6 +229,23 @@ def test_F22_a_session_not_started_in_time_gives_everything_back(session):
     assert other.open("d2", connector=2) == "done"
 
 
+@pytest.mark.parametrize(("ahead_ms", "code"), [(3 * MINUTE, "done"), (3 * MINUTE + 1, "time-implausible")])
+def test_F22_a_start_that_is_accepted_can_be_stopped_at_once(session, ahead_ms, code):
+    session.open()
+    begin_ms = session.chain.now_ms + 1_000 + ahead_ms
+    assert session.start(time_ms=begin_ms) == code
+    if code == "done":
+        fields = {"borders": (BorderReading(begin_ms, 1_000),), "charging_ended_ms": begin_ms}
+        assert session.stop((0, 1_000), **fields) == "done"
+
+
+def test_F22_a_start_is_not_before_its_opening(session):
+    session.open()
+    opened_ms = session.chain.now_ms
+    assert session.start(time_ms=opened_ms - 3 * MINUTE - 1) == "time-implausible"
+    assert session.start(time_ms=opened_ms - 3 * MINUTE) == "done"
+
+
 def test_F22_a_start_after_the_limit_is_late_even_if_the_schedule_is_behind(session):
     session.open()
     for entry in list(SCHEDULE.scan(session.chain.state)):  # as if its gas had been used up by others

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from contracts import abi, views
 from contracts.codes import describe
@@ -33,6 +34,7 @@ def test_F06_an_operator_registers_an_account_and_it_can_be_paid():
         ("stranger", key("new"), "sender-unknown"),
         ("Teld", key("d0"), "account-exists"),
         ("Teld", key("SGCC"), "key-taken"),
+        ("Teld", key("Pile-1"), "device-key-taken"),
         ("Teld", b"\x01" + bytes(32), "key-invalid"),
         ("Teld", b"\x09" + bytes(32), "key-invalid"),
     ],
@@ -63,6 +65,12 @@ def test_F06_a_company_changes_its_key_and_keeps_one_that_may_change_keys():
     assert label(chain.call("SGCC", "identity.revoke_key", key=key("new"))) == "sender-unknown"
     assert label(chain.call("new", "identity.revoke_key", key=key("d0"))) == "key-unknown"
     assert label(chain.call("new", "identity.add_key", key=key("d0"), businesses=())) == "key-taken"
+    assert label(chain.call("new", "identity.add_key", key=key("Pile-1"), businesses=())) == "device-key-taken"
+    record = pile("Pile-9", "SGCC", meter_state=0)
+    for taken in ("clerk", "d0"):
+        taking = replace(record, public_key=key(taken))
+        receipt = chain.call("new", "registry.register", pile=taking, registers_wh=(0, 0))
+        assert label(receipt) == "key-taken"
 
 
 def test_F06_the_permission_table_is_state_and_rules_from_the_next_block():
@@ -77,6 +85,15 @@ def test_F06_the_permission_table_is_state_and_rules_from_the_next_block():
     assert label(chain.call("Grid", "money.top_up", **top_up)) == "not-home-operator"
     assert label(chain.call("SGCC", "identity.permit", **row)) == "role-missing"
     assert label(chain.call("Regulator", "identity.permit", **row | {"method": "hold"})) == "permission-unknown"
+
+
+@pytest.mark.parametrize("roles", [(), (Role.DRIVER,), (Role.REGULATOR, Role.DRIVER), (Role.OPERATOR,)])
+def test_F06_nobody_locks_the_permission_table_or_opens_it_to_all(roles):
+    chain = Chain()
+    row: dict[str, Any] = {"contract": 1, "method": "permit", "business": Business.IDENTITY, "roles": roles}
+    assert label(chain.call("Regulator", "identity.permit", **row)) == "permission-fixed"
+    row = {"contract": 2, "method": "pay", "business": Business.PAYMENT, "roles": ()}
+    assert label(chain.call("Regulator", "identity.permit", **row)) == "done"
 
 
 def test_F06_drivers_can_be_shut_out_of_a_method():

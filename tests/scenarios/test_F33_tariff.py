@@ -8,10 +8,12 @@ from msgspec.structs import replace
 from contracts import views
 from contracts.bill import make_bill
 from contracts.codes import describe
+from contracts.contract import Role
+from contracts.genesis import CompanySetup, ConsortiumParameters
 from contracts.tariff import Caps, ServiceFee
 from ledger.charging import BorderReading
 from ledger.tariff import Period, Tariff, borders, is_well_formed, period_at
-from tests.consortium import HOUR, PERIODS, T0, Call, Chain
+from tests.consortium import HOUR, PERIODS, T0, Call, Chain, consortium, genesis, key
 from tests.oracles.money_oracle import MINUTE, border_times
 
 TARIFF = Tariff("Shenzhen", "Grid", T0, 480, PERIODS)
@@ -61,17 +63,50 @@ def test_F33_malformed_tariffs_are_refused(periods):
 
 def test_F33_a_tariff_is_published_ahead_and_comes_into_force():
     chain = Chain()
-    later = replace(TARIFF, effective_from_ms=T0 + 3 * HOUR, periods=(Period(0, 7_000, 6_000),))
+    later = replace(TARIFF, effective_from_ms=T0 + 5 * HOUR, periods=(Period(0, 7_000, 6_000),))
     assert label(chain.call("SGCC", "tariff.publish", tariff=later)) == "role-missing"
     assert label(chain.call("Grid", "tariff.publish", tariff=replace(later, grid="Other"))) == "not-grid-company"
-    assert label(chain.call("Grid", "tariff.publish", tariff=replace(later, effective_from_ms=T0))) == "tariff-past"
+    for too_soon in (T0, T0 + 3 * HOUR):
+        short = replace(later, effective_from_ms=too_soon)
+        assert label(chain.call("Grid", "tariff.publish", tariff=short)) == "tariff-notice"
     assert label(chain.call("Grid", "tariff.publish", tariff=later)) == "done"
     assert views.tariff_in_force(chain.state, "Shenzhen", chain.now_ms) == TARIFF
-    assert views.tariff_in_force(chain.state, "Shenzhen", T0 + 3 * HOUR) == later
-    sooner = replace(later, effective_from_ms=T0 + 2 * HOUR)
+    assert views.tariff_in_force(chain.state, "Shenzhen", T0 + 5 * HOUR) == later
+    sooner = replace(later, effective_from_ms=T0 + 4 * HOUR)
     assert label(chain.call("Grid", "tariff.publish", tariff=sooner)) == "done"
     assert views.tariff_in_force(chain.state, "Shenzhen", T0 + 5 * HOUR) == sooner
     assert views.tariff_in_force(chain.state, "Nowhere", chain.now_ms) is None
+
+
+def test_F33_a_region_belongs_to_its_grid_company_and_the_regulator_gives_it_away():
+    setup = consortium()
+    other = CompanySetup("North", "North", (Role.GRID,), key("North"), 500_000, 1_000)
+    chain = Chain(genesis(replace(setup, companies=(*setup.companies, other))))
+
+    def publish(sender: str, hours: int, **changes) -> str:
+        tariff = replace(TARIFF, effective_from_ms=T0 + hours * HOUR, **changes)
+        return label(chain.call(sender, "tariff.publish", tariff=tariff))
+
+    assert publish("North", 5, grid="North") == "region-of-another"
+    assert publish("North", 5, grid="North", region="Harbin") == "region-of-another"
+    assert publish("Regulator", 5, grid="SGCC", region="Harbin") == "grid-company-unknown"
+    assert publish("Regulator", 5, grid="Nobody", region="Harbin") == "grid-company-unknown"
+    assert publish("Regulator", 5, grid="North", region="Harbin") == "done"
+    assert publish("North", 6, grid="North", region="Harbin") == "done"
+    assert publish("Regulator", 5, grid="North") == "done"
+    assert publish("Grid", 6) == "region-of-another", "it would undo the handover that waits"
+    assert publish("North", 6, grid="North") == "region-of-another", "not before it has come"
+    chain.block(after_ms=5 * HOUR)
+    assert publish("North", 10, grid="North") == "done"
+    assert publish("Grid", 10) == "region-of-another"
+
+
+def test_F33_the_notice_is_a_parameter_of_the_chain():
+    chain = Chain(genesis(consortium(parameters=ConsortiumParameters(tariff_notice_ms=5))))
+    tariff = replace(TARIFF, effective_from_ms=chain.now_ms + 1_000 + 4)
+    assert label(chain.call("Grid", "tariff.publish", tariff=tariff)) == "tariff-notice"
+    tariff = replace(TARIFF, effective_from_ms=chain.now_ms + 1_000 + 5)
+    assert label(chain.call("Grid", "tariff.publish", tariff=tariff)) == "done"
 
 
 def test_F33_the_service_fee_stays_under_the_regulators_cap():
@@ -110,13 +145,13 @@ def test_F33_whatever_is_cut_the_shares_stay_within_the_deposit(energy_wh, depos
 
 def test_F33_a_session_is_billed_by_the_tariff_that_it_opened_under():
     chain = Chain()
-    later = replace(TARIFF, effective_from_ms=T0 + 2 * HOUR, periods=(Period(0, 7_000, 6_000),))
+    later = replace(TARIFF, effective_from_ms=T0 + 4 * HOUR, periods=(Period(0, 7_000, 6_000),))
     assert label(chain.call("Grid", "tariff.publish", tariff=later)) == "done"
     fields = {"connector": 1, "deposit_fen": 3_000, "accept_unverified": False, "pile": "Pile-1"}
     first = chain.transaction(Call("d0", "session", "open", fields))
     second = chain.transaction(Call("d0", "session", "open", fields | {"connector": 2}))
     chain.run([first])
-    chain.run([second], after_ms=2 * HOUR)
+    chain.run([second], after_ms=4 * HOUR)
     tariffs = []
     for transaction in (first, second):
         record = chain.session(transaction.id)

@@ -1,0 +1,60 @@
+"""A mark beside the vote key: from which segment of the write-ahead log on it has voted.
+
+The log is what keeps a key from voting twice. If it is gone (a folder from a backup, data that were reset), the key may
+have voted on what nobody here remembers, so the node only observes until a new key is registered. Segments are numbered
+upwards, so a log that ends before the mark is an older one.
+"""
+
+import os
+from pathlib import Path
+
+from ledger.errors import ClientError
+
+_FORGOTTEN = 2**63 - 1
+"""More than any log has: a log that begins anew must not catch up with the mark by being opened often enough."""
+
+
+class VoteMark:
+    """The mark of one key: a file with the key and a segment's number."""
+
+    def __init__(self, key_file: Path, public_key: bytes) -> None:
+        """Read the mark. One of another key, which this one has replaced, counts for nothing.
+
+        Raises ClientError `vote-mark` if the file cannot be read.
+        """
+        self._path = key_file.with_name(key_file.name + ".voted")
+        self._public_key = public_key.hex()
+        self.segment = 0
+        """Newest segment that votes of the key may stand in; 0 if it never voted."""
+        if not self._path.exists():
+            return
+        try:
+            key, number = self._path.read_text(encoding="ascii").split()
+            self.segment = int(number) if key == self._public_key else 0
+        except (OSError, ValueError) as error:
+            raise ClientError(
+                "vote-mark", f"{self._path}: {error}; have a new vote key registered, then remove the file"
+            ) from error
+
+    def allows(self, newest: int) -> bool:
+        """Whether a log whose newest segment this is remembers all votes. If it does not, the key never votes again.
+        Raises OSError.
+        """
+        if newest < self.segment < _FORGOTTEN:
+            self.raise_to(_FORGOTTEN)
+        return newest >= self.segment
+
+    def raise_to(self, segment: int) -> None:
+        """Say, durably, that the key votes from now on in this segment, which exists. Raises OSError."""
+        new = self._path.with_name(self._path.name + ".new")
+        with new.open("w", encoding="ascii") as file:
+            file.write(f"{self._public_key} {segment}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+        folder = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self.segment = segment

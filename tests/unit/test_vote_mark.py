@@ -1,0 +1,83 @@
+"""A vote key whose log is lost votes no more, whatever comes back from a backup."""
+
+import errno
+import os
+import shutil
+
+import pytest
+
+from ledger.errors import ClientError
+from ledger.keys import Scheme, SoftSigner
+from node.config import Config
+from node.core import _open_wal, _vote_signer
+from node.home import Home
+from node.keystore import LIGHT, save_key
+from node.vote_mark import VoteMark
+
+
+def new_key(home: Home, seed: bytes = b"1" * 32) -> None:
+    """Put a vote key into a home."""
+    path = home.path("config/vote_key.json")
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    save_key(path, SoftSigner.from_seed(Scheme.ED25519, seed), b"secret", LIGHT)
+
+
+def start(home: Home) -> bool:
+    """Open key and log as core does; whether the node votes. A vote is logged if it does."""
+    signer = _vote_signer(home, Config(), b"secret")
+    log = _open_wal(home, Config(), signer)
+    if signer:
+        log.append([(1, b"vote")])
+    log.close()
+    return signer is not None
+
+
+@pytest.fixture
+def home(tmp_path):
+    """A home with a key that has voted."""
+    made = Home(tmp_path)
+    new_key(made)
+    assert start(made)
+    return made
+
+
+def test_F04_a_key_with_its_log_votes_after_every_restart(home):
+    assert [start(home) for _ in range(3)] == [True] * 3
+
+
+def test_F04_a_key_whose_log_was_reset_only_observes_until_there_is_a_new_key(home):
+    shutil.rmtree(home.wal)
+    assert [start(home) for _ in range(5)] == [False] * 5, "not even when the new log has as many segments"
+    new_key(home, b"2" * 32)
+    assert start(home)
+    new_key(home, b"3" * 32)
+    assert start(home), "a key that never voted has nothing to forget"
+
+
+def test_F04_a_log_from_a_backup_is_older_than_the_key(home, tmp_path):
+    shutil.copytree(home.wal, tmp_path / "backup")
+    assert start(home)
+    shutil.rmtree(home.wal)
+    shutil.copytree(tmp_path / "backup", home.wal)
+    assert not start(home)
+
+
+def test_F04_the_mark_is_durable_before_the_segment_takes_a_vote(home, monkeypatch):
+    mark = VoteMark(home.path("config/vote_key.json"), SoftSigner.from_seed(Scheme.ED25519, b"1" * 32).public_key)
+    assert mark.segment == 1
+
+    def full(file):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises((ClientError, OSError)):
+        mark.raise_to(2)
+    monkeypatch.undo()
+    assert start(home)
+
+
+def test_F04_a_broken_mark_is_the_operators_to_mend(home):
+    home.path("config/vote_key.json.voted").write_text("nonsense")
+    with pytest.raises(ClientError, match="vote-mark"):
+        start(home)
