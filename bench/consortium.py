@@ -18,11 +18,11 @@ import node
 from ledger.genesis import Profile
 from ledger.keys import Scheme
 from node.child import die_with
-from node.consortium import Driver
 from node.home import Home
-from node.ipc import CoreClient
-from node.reader import LedgerReader
-from node.testnet import Testnet, TestnetPlan, make_testnet
+from node.ipc.socket import CoreClient
+from node.storage.reader import LedgerReader
+from node.testnet.consortium import Driver
+from node.testnet.make import Testnet, TestnetPlan, make_testnet
 
 READY_S_MAX = 60.0
 LOOK_S = 0.1

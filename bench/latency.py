@@ -12,7 +12,7 @@ from ledger.codec import decode, encode
 from ledger.errors import OurError, require
 from ledger.keys import Scheme
 from ledger.transaction import decode_transaction
-from node.consortium import Driver
+from node.testnet.consortium import Driver
 
 WAIT_S_MAX = 10.0
 PAUSE_S = 0.02

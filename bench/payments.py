@@ -24,7 +24,7 @@ from bench.load import Load, sign_payments
 from ledger.block import Result
 from ledger.codec import decode_trusted
 from ledger.keys import Scheme, SoftSigner
-from node.consortium import Driver
+from node.testnet.consortium import Driver
 
 ACCOUNTS = 10_000
 """Wallets that pay one another, spread over four operators."""

@@ -165,7 +165,7 @@ class Supervisor:
         """Kill readers of the store that core calls stale: a stopped one makes the LMDB file grow without end."""
         if not any(part.name == "core" for part in self._parts):
             return
-        from node.ipc import CoreClient
+        from node.ipc.socket import CoreClient
 
         while True:
             await asyncio.sleep(READER_CHECK_S)

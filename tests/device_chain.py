@@ -37,9 +37,9 @@ from ledger.state_tree import StateTree
 from ledger.tariff import Tariff
 from ledger.transaction import Body, Transaction, decode_transaction, sign_transaction
 from ledger.validators import Validator, ValidatorSet
-from node.blocks import Blocks
-from node.pile_prices import SessionPrices
-from node.store import BlockWork, Store
+from node.edge.blocks import Blocks
+from node.gateway.pile_prices import SessionPrices
+from node.storage.store import BlockWork, Store
 from tests import consortium
 from tests.consortium import HOUR, T0, key, signer
 

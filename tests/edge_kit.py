@@ -24,16 +24,16 @@ from ledger.genesis import Genesis, Parameters, Profile
 from ledger.state_tree import StateTree
 from ledger.transaction import Body, Branch, ExpiryClass, Transaction, decode_transaction, sign_transaction
 from ledger.validators import Validator, ValidatorSet
-from node.api.agreement import Agreement
-from node.api.app import make_app
-from node.api.services import Services
-from node.blocks import Blocks
-from node.core_link import CoreLink
-from node.indexer import Indexer
-from node.read_model import open_read_model
-from node.read_queries import ReadQueries
-from node.sealed_waits import SealedWaits
-from node.store import BlockWork, Store
+from node.edge.api.agreement import Agreement
+from node.edge.api.app import make_app
+from node.edge.api.services import Services
+from node.edge.blocks import Blocks
+from node.edge.indexer import Indexer
+from node.edge.read_model import open_read_model
+from node.edge.read_queries import ReadQueries
+from node.edge.sealed_waits import SealedWaits
+from node.ipc.link import CoreLink
+from node.storage.store import BlockWork, Store
 from tests import chain
 
 NAMES = ("CityGrid", "MetroLab", "SGCC", "Teld")

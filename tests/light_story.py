@@ -15,8 +15,8 @@ from ledger.block import Header, Result, SealedHeader, Vote, header_hash, result
 from ledger.codec import decode, encode
 from ledger.transaction import Transaction
 from ledger.validators import ValidatorSet
-from node import gateway_proofs
-from node.reader import Snapshot
+from node.gateway import proofs as gateway_proofs
+from node.storage.reader import Snapshot
 from tests.device_chain import DeviceChain, validator_set, vote_signer
 
 HEIGHTS = 40

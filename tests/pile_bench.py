@@ -25,9 +25,9 @@ from ledger.charging import SessionSettled
 from ledger.codec import decode, encode
 from ledger.errors import PeerError
 from ledger.transaction import Transaction
-from node import gateway_proofs
-from node.archive import Archive
-from node.gateway_serve import Storing, Submission, known_device, serve
+from node.gateway import proofs as gateway_proofs
+from node.gateway.archive import Archive
+from node.gateway.serve import Storing, Submission, known_device, serve
 from tests.consortium import signer
 from tests.device_chain import REGISTER_WH, DeviceChain
 

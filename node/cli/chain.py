@@ -31,8 +31,8 @@ def tx(
 
     Arguments of the method are given by name; keys and hashes in hexadecimal, structs and lists as JSON.
     """
-    from node.call_text import describe_methods, parse_call
-    from node.submit import load_signer, submit_call
+    from node.cli.call_text import describe_methods, parse_call
+    from node.cli.submit import load_signer, submit_call
 
     if show_all:
         emit(describe_methods(), output)
@@ -54,7 +54,7 @@ def block(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """A sealed block."""
-    from node.query import block_at
+    from node.cli.query import block_at
 
     _print(home, output, lambda snapshot: block_at(snapshot, height))
 
@@ -66,7 +66,7 @@ def transaction(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """A sealed transaction with its receipt."""
-    from node.query import transaction_of
+    from node.cli.query import transaction_of
 
     _print(home, output, lambda snapshot: transaction_of(snapshot, _hex(transaction_id)))
 
@@ -86,7 +86,7 @@ def session(
 @query.command()
 def pile(name: str, home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
     """A pile and its state."""
-    from node.query import pile_of
+    from node.cli.query import pile_of
 
     _print(home, output, lambda snapshot: pile_of(snapshot, name))
 
@@ -102,7 +102,7 @@ def account(key: str, home: HomeOption = None, output: OutputOption = Format.TEX
 @query.command()
 def company(name: str, home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
     """A company, its books and its headroom."""
-    from node.query import company_of
+    from node.cli.query import company_of
 
     _print(home, output, lambda snapshot: company_of(snapshot, name))
 
@@ -115,7 +115,7 @@ def state(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """What the state holds under a key."""
-    from node.query import state_at
+    from node.cli.query import state_at
 
     _print(home, output, lambda snapshot: state_at(snapshot, _hex(key), proof))
 
@@ -129,7 +129,7 @@ def verify(home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from node.verify import verify_chain
+    from node.cli.verify import verify_chain
 
     place = home_of(home)
     with Progress(console=Console(stderr=True), transient=True) as bar:
@@ -141,7 +141,7 @@ def verify(home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
 
 
 def _print(home: Path | None, output: Format, read: Any) -> None:
-    from node.reader import LedgerReader
+    from node.storage.reader import LedgerReader
 
     reader = LedgerReader(home_of(home).ledger)
     try:

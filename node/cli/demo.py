@@ -86,8 +86,8 @@ def fleet(
     """Run many piles of a testnet in one process, each with an MQTT connection of its own."""
     import uvloop
 
-    from node.fleet import run_fleet
-    from node.testnet import Testnet
+    from node.demo.fleet import run_fleet
+    from node.testnet.make import Testnet
 
     emit(uvloop.run(_until_signal(run_fleet(Testnet.load(folder), piles, seconds))), output)
 

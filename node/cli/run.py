@@ -33,7 +33,7 @@ def start(
 
 def status(home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
     """Print what the node says of itself: height, view, primary, peers, waiting transactions."""
-    from node.core_status import core_status
+    from node.ipc.status import core_status
 
     emit(asyncio.run(core_status(home_of(home))), output)
 

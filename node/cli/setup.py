@@ -67,7 +67,7 @@ def new_testnet(
     """
     import asyncio
 
-    from node.testnet import TestnetPlan, example_drivers, example_piles, make_testnet
+    from node.testnet.make import TestnetPlan, example_drivers, example_piles, make_testnet
 
     plan = TestnetPlan(
         nodes=nodes,
@@ -80,7 +80,7 @@ def new_testnet(
     made = make_testnet(folder, plan)
     emit(made.describe(), output)
     if start:
-        from node.testnet_run import run_testnet
+        from node.testnet.run import run_testnet
 
         asyncio.run(run_testnet(made, lambda line: typer.echo(line, err=True)))
 

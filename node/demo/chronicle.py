@@ -9,10 +9,10 @@ from contracts.codes import describe
 from ledger.block import Event
 from ledger.charging import SESSION_CONTRACT, SessionExpired, SessionSettled
 from ledger.codec import decode_trusted
-from node.blocks import Blocks
+from node.edge.blocks import Blocks
 from node.home import Home
-from node.ipc import CoreClient
-from node.reader import LedgerReader
+from node.ipc.socket import CoreClient
+from node.storage.reader import LedgerReader
 
 RETRY_S = 0.2
 BREATH_BLOCKS = 16

@@ -16,13 +16,13 @@ from ledger.charging import OpenArgs, SessionSettled
 from ledger.errors import ClientError
 from ledger.keys import Signer
 from ledger.transaction import decode_transaction
+from node.cli.submit import signed_call
 from node.clock import ChainClock
 from node.demo.api_client import ApiClient, SealedAnswer
 from node.demo.chronicle import Chronicle
 from node.demo.parking import Parking
 from node.demo.plan import Wish
-from node.reader import Place
-from node.submit import signed_call
+from node.storage.reader import Place
 
 NEARBY_M = 5_000
 """How far a driver goes for a free pile instead of waiting."""

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from msgspec import Struct
 
 from ledger.errors import ClientError
-from node.core_status import core_status
 from node.demo.chronicle import Chronicle
 from node.demo.drivers import Outcome
 from node.home import Home
-from node.reader import LedgerReader, Place
+from node.ipc.status import core_status
+from node.storage.reader import LedgerReader, Place
 from node.supervisor import Supervisor
 
 KILLS = ((0.35, False), (0.6, True))

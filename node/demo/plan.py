@@ -16,8 +16,8 @@ from msgspec.structs import replace
 
 from contracts.codes import Code
 from ledger.units import energy_cost_fen
-from node.consortium import Driver, Pile
 from node.demo.city import Car, City, Station
+from node.testnet.consortium import Driver, Pile
 
 POOL_MARGIN_PERCENT = 8
 """Piles beyond the busiest hour's cars."""

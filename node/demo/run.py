@@ -11,23 +11,23 @@ import aiohttp
 from msgspec import Struct
 from rich.console import Console
 
-from node.consortium import COMPANIES
 from node.demo.api_client import ApiClient
 from node.demo.chronicle import Chronicle
 from node.demo.city import load_city
 from node.demo.drivers import Drivers, Outcome
 from node.demo.faults import Faults, core_height
+from node.demo.fleet import Fleet
 from node.demo.parking import Parking
+from node.demo.percentiles import percentiles
 from node.demo.plan import DemoPlan, make_plan
 from node.demo.progress import NodeView, View, show
 from node.demo.summary import audit
 from node.demo.verdict import limits, problems
-from node.fleet import Fleet
 from node.memory import pss_bytes
-from node.percentiles import percentiles
 from node.supervisor import Supervisor
-from node.testnet import Testnet, TestnetPlan, make_testnet
-from node.testnet_run import running, until_ready
+from node.testnet.consortium import COMPANIES
+from node.testnet.make import Testnet, TestnetPlan, make_testnet
+from node.testnet.run import running, until_ready
 
 MIDNIGHT_MS = 1_772_380_800_000
 """2 March 2026, 00:00 in the city (UTC+8): the demo day."""

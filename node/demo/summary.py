@@ -8,14 +8,14 @@ from devices.battery import Battery
 from ledger.charging import Reading, reading_digest, readings_root
 from ledger.codec import decode
 from ledger.hashing import ZERO_HASH
-from node.archive import Archive
 from node.demo.chronicle import Chronicle
 from node.demo.city import Car
 from node.demo.drivers import Charged, Outcome
 from node.demo.faults import KILLS, Fault, count_lost
+from node.demo.percentiles import percentiles
+from node.gateway.archive import Archive
 from node.home import Home
-from node.percentiles import percentiles
-from node.reader import LedgerReader
+from node.storage.reader import LedgerReader
 
 BORDER_WH = 2
 """The register counts whole Wh, at both ends of a session."""

@@ -12,8 +12,8 @@ import aiohttp
 import aiomqtt
 
 from devices.wire import UpPayload, decode_down, down_topic, seal_up, up_topic
-from node.broker import password_of
-from node.testnet import Testnet
+from node.broker.broker import password_of
+from node.testnet.make import Testnet
 from tests.e2e.test_F50_submit import Driver
 
 

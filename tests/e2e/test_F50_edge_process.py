@@ -13,7 +13,7 @@ import pytest
 
 from node.config import to_toml
 from node.home import Home
-from node.ipc import IpcServer
+from node.ipc.socket import IpcServer
 from tests.edge_kit import CoreOfTests, GrowingChain, contract_state
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,8 @@ from contracts.abi import encode_call
 from ledger.block import SealedHeader, TransactionProof, check_sealed, verify_transaction
 from ledger.codec import decode, encode
 from ledger.transaction import Body, Signed, decode_transaction, sign_transaction
-from node.testnet import TestnetPlan, example_drivers, example_piles, make_testnet
-from node.testnet_run import running, until_ready
+from node.testnet.make import TestnetPlan, example_drivers, example_piles, make_testnet
+from node.testnet.run import running, until_ready
 
 
 class Driver:

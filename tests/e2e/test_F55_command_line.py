@@ -13,9 +13,9 @@ import lmdb
 import pytest
 
 from ledger.errors import ClientError
+from node.cli.verify import verify_chain
 from node.home import Home
-from node.testnet import Testnet, TestnetPlan, example_drivers, example_piles, make_testnet
-from node.verify import verify_chain
+from node.testnet.make import Testnet, TestnetPlan, example_drivers, example_piles, make_testnet
 
 READY_S_MAX = 40
 

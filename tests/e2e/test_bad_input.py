@@ -63,12 +63,12 @@ from ledger.block import Receipt as TransactionReceipt
 from ledger.charging import ReadingReason
 from ledger.codec import decode, encode
 from ledger.transaction import Branch, ExpiryClass, Signed, decode_transaction, sign_transaction
-from node.consortium import Driver as DriverAccount
-from node.framing import frame
-from node.peer_link import PROTOCOL_VERSION, Hello
-from node.testnet import TestnetPlan, example_piles, make_testnet
-from node.testnet_run import running, until_ready
-from node.tls import client_context, make_authority, make_node_certificate
+from node.network.framing import frame
+from node.network.peer_link import PROTOCOL_VERSION, Hello
+from node.network.tls import client_context, make_authority, make_node_certificate
+from node.testnet.consortium import Driver as DriverAccount
+from node.testnet.make import TestnetPlan, example_piles, make_testnet
+from node.testnet.run import running, until_ready
 from tests.consortium import signer
 from tests.e2e.consortium_kit import Device, Net, not_canonical
 
@@ -86,7 +86,7 @@ async def net(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Net]:
     authority = make_authority("PileChain testnet")
     drivers = (DriverAccount("driver-001", "SGCC", RICH_FEN), DriverAccount("driver-002", "Teld", 100_000))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("node.testnet.make_authority", lambda _: authority)
+        patch.setattr("node.testnet.make.make_authority", lambda _: authority)
         plan = TestnetPlan(base_port=0, piles=example_piles(2), drivers=drivers, log_format="json")
         testnet = make_testnet(folder / "net", plan)
     for name, signing in (("outsider", authority), ("foreign", make_authority("another"))):

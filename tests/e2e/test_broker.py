@@ -12,8 +12,8 @@ import pytest
 from devices.mqtt import MqttLink, MqttSettings
 from devices.wire import device_of, down_topic, head_topic, topic_root, up_topic
 from ledger.errors import ClientError
-from node.broker import Broker, BrokerSettings, gateway_user, password_of
-from node.testnet import free_ports
+from node.broker.broker import Broker, BrokerSettings, gateway_user, password_of
+from node.testnet.make import free_ports
 from tests.e2e.test_mqtt_sessions import BROKERS, SECRET, until
 
 CHAIN_ID = bytes(range(32))

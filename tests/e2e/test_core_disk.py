@@ -7,11 +7,11 @@ import os
 import pytest
 
 from ledger.errors import OurError
-from node import core as core_module
-from node.core import Core
-from node.ipc import CoreClient
-from node.store import StoreFullError
-from node.testnet import TestnetPlan, example_drivers, make_testnet
+from node.core import process as core_module
+from node.core.process import Core
+from node.ipc.socket import CoreClient
+from node.storage.store import StoreFullError
+from node.testnet.make import TestnetPlan, example_drivers, make_testnet
 from tests.e2e.test_core_testnet import NODES, Cores
 
 
@@ -95,7 +95,7 @@ async def test_F04_a_core_whose_fsync_fails_halts_and_the_others_go_on(cores, mo
             raise OSError(errno.EIO, "input/output error")
         real(file)
 
-    monkeypatch.setattr("node.wal.os.fdatasync", fdatasync)
+    monkeypatch.setattr("node.storage.wal.os.fdatasync", fdatasync)
     for number in range(1, 4):
         await cores.seal(client, number)
     with pytest.raises(OurError, match="wal-fsync"):

@@ -8,9 +8,9 @@ import pytest
 
 from ledger.codec import encode
 from ledger.errors import PeerError
-from node.framing import FRAME_BYTES_MAX, frame
-from node.ipc import CoreClient, IpcServer
-from node.ipc_wire import CREDITS_MAX, Submit
+from node.ipc.socket import CoreClient, IpcServer
+from node.ipc.wire import CREDITS_MAX, Submit
+from node.network.framing import FRAME_BYTES_MAX, frame
 
 
 class Server:

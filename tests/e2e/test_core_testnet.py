@@ -20,11 +20,11 @@ from contracts.abi import encode_call
 from ledger.block import Receipt, check_sealed
 from ledger.codec import decode
 from ledger.transaction import Body, decode_transaction, sign_transaction
-from node.framing import frame
-from node.ipc import CoreClient
-from node.reader import LedgerReader
-from node.testnet import TestnetPlan, example_drivers, make_testnet
-from node.tls import client_context
+from node.ipc.socket import CoreClient
+from node.network.framing import frame
+from node.network.tls import client_context
+from node.storage.reader import LedgerReader
+from node.testnet.make import TestnetPlan, example_drivers, make_testnet
 
 ROOT = Path(__file__).resolve().parents[2]
 NODES = ("Potevio", "SGCC", "StarCharge", "Teld")
@@ -248,7 +248,7 @@ async def test_F40_bad_input_costs_its_sender_and_nobody_else(cores):
 async def test_F55_a_stopped_reader_is_named_and_core_goes_on(cores):
     """A process that holds a snapshot while it is stopped."""
     program = (
-        "import sys; from pathlib import Path; from node.reader import LedgerReader\n"
+        "import sys; from pathlib import Path; from node.storage.reader import LedgerReader\n"
         "with LedgerReader(Path(sys.argv[1]), 4 << 30).snapshot(): print('reading', flush=True); sys.stdin.read()"
     )
     client = await cores.client("SGCC")

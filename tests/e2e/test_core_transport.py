@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from ledger.codec import encode
-from node import peer_link
-from node.complaints import Complaints
-from node.framing import frame
-from node.peer_link import PROTOCOL_VERSION, Hello
-from node.testnet import free_ports
-from node.tls import client_context, make_authority, make_node_certificate, node_key, server_context
-from node.transport import PeerNetwork
+from node.core.complaints import Complaints
+from node.network import peer_link
+from node.network.framing import frame
+from node.network.peer_link import PROTOCOL_VERSION, Hello
+from node.network.tls import client_context, make_authority, make_node_certificate, node_key, server_context
+from node.network.transport import PeerNetwork
+from node.testnet.make import free_ports
 
 CHAIN = bytes(31) + b"\1"
 

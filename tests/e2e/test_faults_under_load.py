@@ -14,12 +14,12 @@ from ledger.codec import decode
 from ledger.errors import ClientError
 from ledger.keys import SoftSigner
 from ledger.transaction import decode_transaction
-from node.consortium import Driver
-from node.core_status import core_status
-from node.ipc import CoreClient
-from node.reader import LedgerReader
-from node.testnet import Testnet, TestnetPlan, make_testnet
-from node.testnet_run import running, until_ready
+from node.ipc.socket import CoreClient
+from node.ipc.status import core_status
+from node.storage.reader import LedgerReader
+from node.testnet.consortium import Driver
+from node.testnet.make import Testnet, TestnetPlan, make_testnet
+from node.testnet.run import running, until_ready
 
 pytestmark = pytest.mark.asyncio
 OPERATORS = ("SGCC", "Teld", "Potevio", "StarCharge")

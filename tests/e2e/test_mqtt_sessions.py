@@ -15,11 +15,11 @@ from devices.mqtt import MqttSettings
 from devices.pile_parts import PileState
 from devices.pile_states import Status
 from ledger.codec import encode
-from node.archive import Archive
-from node.broker import Broker, BrokerSettings, gateway_user, password_of
+from node.broker.broker import Broker, BrokerSettings, gateway_user, password_of
 from node.clock import ChainClock
-from node.gateway import Gateway
-from node.testnet import free_ports
+from node.gateway.archive import Archive
+from node.gateway.gateway import Gateway
+from node.testnet.make import free_ports
 from tests.consortium import HOUR, T0, signer
 from tests.device_chain import REGISTER_WH, Core, DeviceChain
 

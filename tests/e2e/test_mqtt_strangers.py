@@ -8,7 +8,7 @@ import pytest
 import structlog
 
 from devices.wire import AskHead, Refused, Submit, decode_down, down_topic, head_topic, seal_up, up_topic
-from node.broker import gateway_user, password_of
+from node.broker.broker import gateway_user, password_of
 from tests.consortium import signer
 from tests.e2e.test_mqtt_sessions import BROKERS, SECRET, City, city, until
 

@@ -104,7 +104,7 @@ async def test_F55_a_reader_that_holds_the_store_back_is_killed(tmp_path, monkey
         async def close(self):
             pass
 
-    monkeypatch.setattr("node.ipc.CoreClient", Core)
+    monkeypatch.setattr("node.ipc.socket.CoreClient", Core)
     monkeypatch.setattr(supervisor_module, "READER_CHECK_S", 0.05)
     supervisor = Supervisor(Home(tmp_path), [Part("core", LASTING.arguments)], tmp_path)
     running = asyncio.create_task(supervisor.run())

@@ -28,7 +28,7 @@ from devices.wire import (
 from ledger.charging import SignedReading
 from ledger.codec import encode
 from ledger.errors import PeerError
-from node.gateway_serve import Storing, Submission, serve
+from node.gateway.serve import Storing, Submission, serve
 from tests.consortium import key, signer
 from tests.device_chain import DeviceChain, validator_set
 

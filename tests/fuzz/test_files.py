@@ -9,12 +9,12 @@ import pytest
 from ledger.errors import ClientError, OurError, PeerError
 from ledger.keys import Scheme
 from ledger.readable import readable
-from node.archive import Archive, Batch
 from node.config import load_config
 from node.demo.city import read_cars, read_stations
+from node.gateway.archive import Archive, Batch
 from node.home import genesis_json, read_genesis
 from node.keystore import LIGHT, load_key, save_key
-from node.wal import WriteAheadLog
+from node.storage.wal import WriteAheadLog
 from tests import chain, consortium
 from tests.fuzz.engine import fuzz, inputs, told
 from tests.fuzz.test_ledger_objects import SESSION, readings

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import PeerError
-from node.framing import FRAME_BYTES_MAX, FrameReader, frame
+from node.network.framing import FRAME_BYTES_MAX, FrameReader, frame
 
 LIMIT = 64
 

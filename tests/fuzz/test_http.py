@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from node.api.problems import Problem
-from node.api.table import ROUTES
+from node.edge.api.problems import Problem
+from node.edge.api.table import ROUTES
 from tests import chain
 from tests.edge_kit import Edge, running_edge
 from tests.fuzz.engine import inputs, told

@@ -13,7 +13,7 @@ from ledger.charging import BorderReading, ReadingReason, SignedReading
 from ledger.codec import decode, encode
 from ledger.genesis import Genesis
 from ledger.transaction import Branch, decode_transaction
-from node.ipc_wire import (
+from node.ipc.wire import (
     AskStatus,
     Sealed,
     StatusIs,

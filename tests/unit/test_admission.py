@@ -7,10 +7,10 @@ import pytest
 from ledger import keys
 from ledger.codec import encode
 from ledger.errors import ClientError
-from node import admission as admission_module
-from node.admission import Admission
+from node.core import admission as admission_module
+from node.core.admission import Admission
+from node.core.stages import Stages
 from node.effects import Admitted
-from node.stages import Stages
 from tests import chain
 
 GOOD = [chain.transaction(f"good {n}") for n in range(300)]

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from node.api import limits, streams
+from node.edge.api import limits, streams
 from tests.edge_kit import running_edge
 
 REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"

@@ -11,8 +11,8 @@ from contracts.books import BOOKS, Book
 from ledger.block import SealedHeader, check_sealed
 from ledger.codec import decode, encode
 from ledger.state_proof import StateProof, verify_state
-from node.api.table import ROUTES
-from node.blocks import Blocks
+from node.edge.api.table import ROUTES
+from node.edge.blocks import Blocks
 from tests import chain
 from tests.edge_kit import NAMES, START_MS, opened, running_edge, settled, started
 

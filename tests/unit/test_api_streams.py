@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from node.api import streams
+from node.edge.api import streams
 from tests.edge_kit import Edge, opened, running_edge, settled, started
 
 

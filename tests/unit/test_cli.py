@@ -11,7 +11,7 @@ from contracts.tariff import FeeArgs
 from ledger.charging import OpenArgs
 from ledger.codec import decode
 from ledger.errors import ClientError
-from node.call_text import describe_methods, parse_call
+from node.cli.call_text import describe_methods, parse_call
 from node.cli.main import run_command
 from node.config import load_config
 

@@ -10,10 +10,10 @@ import pytest
 
 from ledger.errors import ClientError, PeerError
 from node.clock import ChainClock
-from node.complaints import REMEMBERED_MAX, Complaints
-from node.stages import Stages
-from node.tls import client_context, make_authority, make_node_certificate, node_key, peer_key, server_context
-from node.transport import PeerNetwork, _cost_the_connection
+from node.core.complaints import REMEMBERED_MAX, Complaints
+from node.core.stages import Stages
+from node.network.tls import client_context, make_authority, make_node_certificate, node_key, peer_key, server_context
+from node.network.transport import PeerNetwork, _cost_the_connection
 
 
 def test_F50_the_chain_clock_is_the_wall_clock_or_runs_faster_from_another_moment():
@@ -36,7 +36,7 @@ def test_F02_the_same_complaint_is_logged_once_a_minute_and_counted(monkeypatch)
     log = Log()
     complaints = Complaints(log)
     now = [1_000.0]
-    monkeypatch.setattr("node.complaints.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("node.core.complaints.time.monotonic", lambda: now[0])
     for _ in range(100):
         complaints.about("Teld", "frame-too-large", "too large")
     complaints.about("Teld", "peer-chain", "other chain")

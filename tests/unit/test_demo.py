@@ -14,13 +14,13 @@ from node.demo import faults
 from node.demo.city import HOUR_MS, Car
 from node.demo.drivers import Charged, Outcome
 from node.demo.faults import Faults, count_lost
+from node.demo.fleet import Charger
 from node.demo.parking import Parking
+from node.demo.percentiles import percentiles
 from node.demo.plan import Wish
 from node.demo.summary import asked_and_got, obtainable_wh
 from node.demo.verdict import limits, problems
-from node.fleet import Charger
-from node.percentiles import percentiles
-from node.reader import Place
+from node.storage.reader import Place
 
 CAR = Car("c1", 0, HOUR_MS, 5_000, 6_600)
 HONEST = Wish("d", "SGCC", "p", CAR, 1)

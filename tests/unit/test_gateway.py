@@ -11,10 +11,11 @@ from devices.wire import Head, decode_down
 from ledger.block import Header, SealedHeader
 from ledger.codec import decode, encode
 from ledger.transaction import transaction_leaf
-from node import blocks, gateway_proofs
-from node.archive import Archive
 from node.clock import ChainClock
-from node.gateway import Gateway
+from node.edge import blocks
+from node.gateway import proofs as gateway_proofs
+from node.gateway.archive import Archive
+from node.gateway.gateway import Gateway
 from tests.consortium import signer
 from tests.device_chain import Core, DeviceChain
 

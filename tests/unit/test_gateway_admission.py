@@ -3,7 +3,7 @@
 import pytest
 
 from ledger.errors import PeerError
-from node.gateway_admission import (
+from node.gateway.admission import (
     BURST_MESSAGES,
     MESSAGES_PER_MINUTE,
     STRANGERS_MAX,

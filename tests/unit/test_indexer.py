@@ -15,12 +15,12 @@ from contracts.registry import PILES, Pile, PileEvent, PileServiceSet
 from ledger.block import Event
 from ledger.charging import SessionExpired, SessionTimedOut
 from ledger.codec import decode, encode
-from node import indexer as indexer_module
-from node import read_model
-from node.core_link import CoreLink
-from node.indexer import Indexer
-from node.read_model import open_read_model
-from node.read_queries import ReadQueries
+from node.edge import indexer as indexer_module
+from node.edge import read_model
+from node.edge.indexer import Indexer
+from node.edge.read_model import open_read_model
+from node.edge.read_queries import ReadQueries
+from node.ipc.link import CoreLink
 from tests.edge_kit import CoreOfTests, GrowingChain, contract_state, opened, settled, started
 
 TABLES = ("blocks", "transactions", "sessions", "bill_lines", "piles", "meta")

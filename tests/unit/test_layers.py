@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.layers import Layer, LayeredState
+from node.core.layers import Layer, LayeredState
 
 KEYS = st.binary(min_size=1, max_size=3).map(lambda raw: bytes(byte % 3 for byte in raw))
 CHANGES = st.dictionaries(KEYS, st.none() | st.binary(max_size=2))

@@ -2,8 +2,8 @@
 
 from aiohttp.test_utils import TestClient, TestServer
 
-from node.api.limits import RateLimit
-from node.ops import height_of_peers, make_ops_app
+from node.edge.api.limits import RateLimit
+from node.edge.ops import height_of_peers, make_ops_app
 from tests.edge_kit import running_edge
 
 

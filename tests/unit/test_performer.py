@@ -12,13 +12,13 @@ from ledger.block import BranchEntry, Header, Result, SealedHeader, Vote
 from ledger.codec import encode
 from ledger.errors import OurError
 from ledger.transaction import Branch
-from node import performer as performer_module
 from node.clock import ChainClock
+from node.core import performer as performer_module
+from node.core.inbox import Inbox
+from node.core.performer import Performer
+from node.core.stages import Stages
 from node.effects import Admitted, Charge, Halt, Persist, Received, Send, Serve, Tick, Truncate
-from node.framing import frame
-from node.inbox import Inbox
-from node.performer import Performer
-from node.stages import Stages
+from node.network.framing import frame
 
 VOTE = Prepare(1, 0, bytes(32), 0, bytes(64))
 

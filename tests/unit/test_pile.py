@@ -13,8 +13,8 @@ from devices.wire import DownPayload, Hello, Receipt, Refused, SessionOpen, Subm
 from ledger.codec import decode, encode
 from ledger.errors import OurError, PeerError
 from ledger.transaction import decode_transaction
-from node import gateway_proofs
-from node.gateway_serve import known_device, serve
+from node.gateway import proofs as gateway_proofs
+from node.gateway.serve import known_device, serve
 from tests.consortium import key, signer
 from tests.device_chain import REGISTER_WH, DeviceChain
 from tests.pile_bench import PileBench, bill, packet_bytes

@@ -9,7 +9,7 @@ from devices.pile_states import Status
 from devices.wire import Refused
 from ledger.charging import reading_digest
 from ledger.tariff import Period, Tariff
-from node.archive import Archive
+from node.gateway.archive import Archive
 from tests.pile_bench import PileBench, bill
 
 MINUTE = 60_000

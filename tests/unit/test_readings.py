@@ -14,7 +14,7 @@ from ledger.errors import ClientError, PeerError
 from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme, SoftSigner
 from ledger.merkle import verify_merkle
-from node.archive import Archive, Batch
+from node.gateway.archive import Archive, Batch
 from tests.consortium import key, signer
 
 SESSION = bytes(range(32))

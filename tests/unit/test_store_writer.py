@@ -5,9 +5,9 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
-from node.stages import Stages
-from node.store import StoreFullError
-from node.store_writer import BLOCKS_MAX, StoreWriter
+from node.core.stages import Stages
+from node.storage.store import StoreFullError
+from node.storage.writer import BLOCKS_MAX, StoreWriter
 
 
 def block(height):

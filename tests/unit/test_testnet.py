@@ -9,7 +9,8 @@ from ledger.errors import ClientError
 from ledger.genesis import Profile
 from ledger.keys import Scheme
 from node.keystore import load_key
-from node.testnet import (
+from node.network.tls import node_key
+from node.testnet.make import (
     Testnet,
     TestnetPlan,
     companies_of,
@@ -18,7 +19,6 @@ from node.testnet import (
     make_testnet,
     scaled_parameters,
 )
-from node.tls import node_key
 
 
 def test_F61_a_testnet_has_a_complete_home_for_each_validator(tmp_path):

@@ -7,7 +7,7 @@ from ledger.block import Receipt
 from ledger.codec import decode
 from ledger.errors import ClientError
 from ledger.transaction import ExpiryClass, decode_transaction
-from node.verify import verify_chain
+from node.cli.verify import verify_chain
 from tests.device_chain import DeviceChain
 from tests.pile_bench import PileBench
 

@@ -9,10 +9,10 @@ import pytest
 from ledger.errors import ClientError
 from ledger.keys import Scheme, SoftSigner
 from node.config import Config
-from node.core import _open_wal, _vote_signer
+from node.core.process import _open_wal, _vote_signer
+from node.core.vote_mark import VoteMark
 from node.home import Home
 from node.keystore import LIGHT, save_key
-from node.vote_mark import VoteMark
 
 
 def new_key(home: Home, seed: bytes = b"1" * 32) -> None:

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ledger.errors import OurError
-from node.wal import WriteAheadLog
+from node.storage.wal import WriteAheadLog
 
 RECORDS = [b"a vote", b"x" * 40, b"\0" * 40, b"the last vote"]
 

@@ -1,0 +1,101 @@
+"""What `pilechain query` shows of a snapshot of the ledger."""
+
+from typing import Any
+
+from contracts import abi, views
+from contracts.codes import describe
+from contracts.library import BY_NUMBER
+from ledger.block import Header, Receipt, Result
+from ledger.codec import decode_trusted, encode
+from ledger.errors import ClientError, PileChainError
+from ledger.readable import readable
+from ledger.transaction import Transaction, decode_transaction
+from node.storage.reader import Snapshot
+
+
+def block_at(snapshot: Snapshot, height: int) -> dict[str, Any]:
+    """A sealed block; the newest for height 0. Raises ClientError `height-unknown`."""
+    height = height or snapshot.height
+    sealed = snapshot.sealed(height)
+    if sealed is None:
+        raise ClientError("height-unknown", f"sealed blocks are 1 to {snapshot.height}; there is no {height}")
+    header = decode_trusted(Header, sealed.header)
+    voters = snapshot.validator_set(header.set_hash)
+    receipts = [decode_trusted(Receipt, raw) for raw in snapshot.receipts(height)]
+    return {
+        "header": readable(header),
+        "result": readable(decode_trusted(Result, sealed.result)),
+        "sealed_by": [voters.validators[vote.voter].name for vote in sealed.seal] if voters else [],
+        "transactions": [
+            {"id": tx.id.hex(), "call": _call_name(tx), "code": describe(receipt.code)[0]}
+            for tx, receipt in zip(map(decode_transaction, snapshot.transactions(height)), receipts, strict=False)
+        ],
+    }
+
+
+def transaction_of(snapshot: Snapshot, transaction_id: bytes) -> dict[str, Any]:
+    """A sealed transaction and what came of it. Raises ClientError `transaction-unknown`."""
+    place = snapshot.locate(transaction_id)
+    if place is None:
+        raise ClientError(
+            "transaction-unknown", "no sealed transaction has this id; it may still wait, or have expired"
+        )
+    height, index = place
+    tx = decode_transaction(snapshot.transactions(height)[index])
+    receipt = decode_trusted(Receipt, snapshot.receipts(height)[index])
+    name, sentence = describe(receipt.code)
+    return {
+        "id": tx.id.hex(),
+        "height": height,
+        "index": index,
+        "call": _call_name(tx),
+        "sender": tx.body.sender.hex(),
+        "args": _args(tx),
+        "code": receipt.code,
+        "code_name": name,
+        "meaning": sentence,
+        "gas_used": receipt.gas_used,
+        "events": [{"event": event.name, **readable(abi.decode_event(event))} for event in receipt.events],
+    }
+
+
+def pile_of(snapshot: Snapshot, name: str) -> dict[str, Any]:
+    """A pile's record and state. Raises ClientError `not-found`."""
+    record, state = views.pile(snapshot, name), views.pile_state(snapshot, name)
+    if record is None or state is None:
+        raise ClientError("not-found", f"the newest state has no pile {name}")
+    shown: dict[str, Any] = readable(record) | readable(state)
+    return shown
+
+
+def company_of(snapshot: Snapshot, name: str) -> dict[str, Any]:
+    """A company, its books and headroom. Raises ClientError `not-found`, naming those that there are."""
+    record, book = views.company(snapshot, name), views.book(snapshot, name)
+    if record is None or book is None:
+        raise ClientError("not-found", f"no company {name}; there are {', '.join(views.companies(snapshot))}")
+    return {"name": name, **readable(record), "book": readable(book), "headroom_fen": book.headroom_fen}
+
+
+def state_at(snapshot: Snapshot, key: bytes, with_proof: bool) -> dict[str, Any]:
+    """What the newest state holds under a key."""
+    value = snapshot.get(key)
+    shown = {
+        "height": snapshot.height,
+        "key": key.hex(),
+        "value": None if value is None else value.hex(),
+        "state_root": snapshot.state_root.hex(),
+    }
+    return shown | ({"proof": encode(snapshot.prove_state(key)).hex()} if with_proof else {})
+
+
+def _call_name(tx: Transaction) -> str:
+    contract = BY_NUMBER.get(tx.body.contract)
+    return f"{contract.name if contract else tx.body.contract}.{tx.body.method}"
+
+
+def _args(tx: Transaction) -> Any:
+    """Arguments by name, or as they came where they are not what the method takes (then the receipt says so)."""
+    try:
+        return readable(abi.decode_args(tx.body.contract, tx.body.method, tx.body.args))
+    except PileChainError:
+        return tx.body.args.hex()

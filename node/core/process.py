@@ -1,0 +1,360 @@
+"""The core process: consensus, execution and the ledger store of one node. `python -m node.core --home FOLDER`.
+
+Builds the parts, starts them in the order in which they need each other, and stops them in the opposite one. Exit
+codes: 0 after SIGTERM or SIGINT, 2 for settings or files that somebody must mend, 70 when the node stopped itself (a
+bug, or damage to its disk).
+"""
+
+import asyncio
+import fcntl
+import gc
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import structlog
+import uvloop
+from msgspec.structs import asdict
+
+import node
+from contracts.genesis import genesis_state
+from ledger.codec import decode_trusted
+from ledger.errors import ClientError, OurError
+from ledger.genesis import Genesis
+from ledger.keys import SoftSigner
+from ledger.transaction import ExpiryClass, Signed, Transaction, transaction_id
+from ledger.validators import ValidatorSet
+from node.config import Config, split_address
+from node.core.admission import Admission
+from node.core.complaints import Complaints
+from node.core.execution import Execution
+from node.core.inbox import Inbox
+from node.core.performer import Performer
+from node.core.stages import Stages
+from node.core.vote_mark import VoteMark
+from node.effects import TICK_MS, DiskFull, Executed, Outcome, Stored
+from node.engine import Engine, EngineSetup
+from node.home import Home
+from node.ipc.socket import IpcServer
+from node.keystore import load_key, passphrase_from_env_or_file
+from node.logs import configure_logs
+from node.network.tls import client_context, node_key, server_context
+from node.network.transport import PeerNetwork
+from node.storage.reader import Snapshot
+from node.storage.store import Store, StoreFullError, is_full
+from node.storage.wal import WriteAheadLog, newest_segment
+from node.storage.writer import StoreWriter
+from node.supervisor import EXIT_HALTED, EXIT_SETTINGS
+
+WATCH_S = 1.0
+"""How often dead readers are cleared away and the disk's room is looked at."""
+LAG_TICKS = 200
+"""Ticks (10 s) over which the loop's worst delay is told."""
+
+log = structlog.get_logger()
+
+
+class Core:
+    """One node's core, built and ready to run."""
+
+    def __init__(self, home: Home, config: Config) -> None:
+        """Open everything. Must be called inside the event loop. Raises ClientError for what somebody must mend,
+        OurError for damage.
+        """
+        self._home = home
+        self._config = config
+        self._genesis = genesis = home.genesis()
+        self._lock = _lock(home)
+        self._company = config.node.company
+        self._stages = stages = Stages()
+        self._inbox = inbox = Inbox()
+        self._lag_ms: deque[int] = deque([0], LAG_TICKS)
+        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_full = False
+        complaints = Complaints(log)
+
+        passphrase = _passphrase(home, config)
+        self._store = store = _open_store(home, genesis, config.store.map_bytes)
+        signer = None if config.node.observer else _vote_signer(home, config, passphrase)
+        self._wal = wal = _open_wal(home, config, signer)
+        with store.snapshot() as snapshot:
+            self._validators = snapshot.head.validators
+            self._members = _by_node_key(self._validators)
+            setup = EngineSetup(
+                genesis=genesis,
+                me=self._company if signer else None,
+                signer=signer,
+                head=snapshot.head,
+                recent=tuple(_recent(snapshot, genesis)),
+                records=tuple(wal.recovered),
+            )
+        wal.recovered.clear()
+        self._engine = Engine(setup)
+
+        self._writer = StoreWriter(store, self._stored, self._disk_full, stages)
+        self._execution = Execution(store, genesis, self._executed, stages)
+        self._admission = Admission(self._precheck, self._engine.holds, inbox.put, complaints.about, stages)
+        contexts = _contexts(home, config, passphrase)
+        self._warn_of_wrong_keys()
+        self._network = PeerNetwork(self._company, genesis.hash(), self._members.get, contexts, inbox, complaints)
+        self._ipc = IpcServer(self._admission.submit, self.status)
+        self._performer = Performer(
+            self._engine,
+            inbox,
+            config.clock,
+            wal,
+            self._writer,
+            self._execution,
+            self._admission,
+            self._network,
+            store,
+            complaints,
+            stages,
+            self.fail,
+            log,
+        )
+
+    async def run(self) -> None:
+        """Run until `stop` or `fail`. Raises the error that `fail` was given."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._on_loop_error)
+        addresses = {company: split_address(address) for company, address in self._config.p2p.peers.items()}
+        try:
+            for work in (self._performer.run(), self._writer.run(), self._tick(), self._watch()):
+                self._spawn(work)
+            self._inbox.ring()  # the engine learns the time before anybody asks it anything
+            self._network.start(split_address(self._config.p2p.listen), addresses)
+            self._ipc.height = self._engine.status().sealed
+            await self._ipc.start(self._home.socket)
+            log.info("core_started", height=self._ipc.height, listen=self._config.p2p.listen)
+            await self._end
+        finally:
+            await self._stop()
+
+    def stop(self) -> None:
+        """End in order."""
+        if not self._end.done():
+            self._end.set_result(None)
+
+    def fail(self, error: BaseException) -> None:
+        """End because of our own bug, or of damage."""
+        if not self._end.done():
+            self._end.set_exception(error)
+
+    def status(self) -> dict[str, Any]:
+        """How this core is: what the unix socket tells."""
+        return {
+            **asdict(self._engine.status()),
+            "company": self._company,
+            "version": node.__version__,
+            "connected": self._network.connected,
+            "admission_waiting": self._admission.waiting,
+            "disk_full": self._is_full,
+            "stale_readers": [reader.pid for reader in self._store.stale_readers()],
+            "loop_lag_ms": max(self._lag_ms),
+            "stages_us": self._stages.cpu_us(),
+        }
+
+    def _precheck(self, transaction: Transaction) -> None:
+        """The engine's checks, and one that needs the store: a device's record is valid for longer than the engine
+        remembers ids, so that anybody could have it sealed again.
+
+        Raises ClientError as `Engine.precheck` does.
+        """
+        self._engine.precheck(transaction)
+        if transaction.body.expiry_class is ExpiryClass.DEVICE:
+            with self._store.snapshot() as snapshot:
+                if snapshot.locate(transaction.id) is not None:
+                    raise ClientError("transaction-seen", "it is sealed")
+
+    # ── reports of the parts ─────────────────────────────────────────────────────────────────────────────────────────
+
+    def _stored(self, height: int) -> None:
+        self._inbox.put(Stored(height))
+        self._ipc.sealed(height)
+
+    def _executed(self, outcome: Outcome) -> None:
+        if outcome.next_set.epoch != self._validators.epoch:
+            # Who has left gets no new connection; who joins gets one before it votes.
+            self._validators = outcome.next_set
+            self._members.clear()
+            self._members.update(_by_node_key(outcome.next_set))
+        self._inbox.put(Executed(outcome))
+
+    def _disk_full(self) -> None:
+        if not self._is_full:
+            self._is_full = True
+            log.error("disk_full", store=str(self._home.ledger), hint="make room; this node does not vote until then")
+            self._inbox.put(DiskFull(True))
+
+    # ── work that goes on all the time ───────────────────────────────────────────────────────────────────────────────
+
+    async def _tick(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            due = max(due + TICK_MS / 1000, loop.time())
+            await asyncio.sleep(due - loop.time())
+            self._lag_ms.append(round((loop.time() - due) * 1000))
+            self._inbox.ring()
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(WATCH_S)
+            self._store.reader_check()
+            for reader in self._store.stale_readers():
+                log.warning(
+                    "stale_reader", pid=reader.pid, lag=reader.lag, hint="it keeps the store from reusing pages"
+                )
+            if not self._store.has_room():
+                self._disk_full()
+            elif self._is_full:
+                self._is_full = False
+                log.info("disk_has_room_again")
+                self._writer.room.set()
+                self._inbox.put(DiskFull(False))
+
+    # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        def done(task: asyncio.Task[None]) -> None:
+            error = None if task.cancelled() else task.exception()
+            if error:
+                self.fail(error)
+
+        task = asyncio.get_running_loop().create_task(work)
+        task.add_done_callback(done)
+        self._tasks.append(task)
+
+    async def _stop(self) -> None:
+        await self._ipc.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._network.stop()
+        self._admission.close()
+        self._execution.close()
+        self._writer.close()
+        self._performer.close()
+        self._store.close()
+        os.close(self._lock)
+        log.info("core_stopped")
+
+    def _warn_of_wrong_keys(self) -> None:
+        """Say early what would otherwise show as peers that refuse us, or as a node that never votes."""
+        ours = node_key(self._home.path(self._config.p2p.certificate).read_bytes())
+        if self._members.get(ours) != self._company:
+            log.warning("certificate_of_no_member", company=self._company, hint="peers refuse it")
+        if not self._config.node.observer and self._validators.index_of(self._company) is None:
+            log.warning("no_member", company=self._company, hint="this node follows the chain and does not vote")
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody caught: a connection's costs that connection, any other is our own bug."""
+        error = context.get("exception")
+        if "transport" in context or "protocol" in context:
+            log.error("connection_failed", what=context["message"], exc_info=error)
+        else:
+            self.fail(error or OurError("loop-error", str(context["message"])))
+
+
+def _lock(home: Home) -> int:
+    """Keep a second process from voting with this node's key: it would sign contradicting votes."""
+    folder = home.ledger.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    file = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(file)
+        raise ClientError("home-in-use", f"another core process runs with {home.root}") from error
+    return file
+
+
+def _open_store(home: Home, genesis: Genesis, map_bytes: int) -> Store:
+    try:
+        return Store(home.ledger, genesis, genesis_state(genesis), map_bytes)
+    except StoreFullError as error:
+        raise ClientError("disk-full", f"{home.ledger}: {error}; make room, or raise store.map_bytes") from error
+
+
+def _by_node_key(validators: ValidatorSet) -> dict[bytes, str]:
+    return {member.node_key: member.name for member in validators.validators}
+
+
+def _passphrase(home: Home, config: Config) -> bytes:
+    environment = dict(os.environ)
+    if config.keys.passphrase_file:
+        environment = {"PILECHAIN_PASSPHRASE_FILE": str(home.path(config.keys.passphrase_file))}
+    return passphrase_from_env_or_file(environment)
+
+
+def _vote_signer(home: Home, config: Config, passphrase: bytes) -> SoftSigner | None:
+    """The vote key; None if it has voted on what the write-ahead log does not remember."""
+    key_file = home.path(config.keys.vote)
+    signer = load_key(key_file, passphrase)
+    if VoteMark(key_file, signer.public_key).allows(newest_segment(home.wal)):
+        return signer
+    hint = "this node only observes, for it might vote twice; have a new vote key registered"
+    log.error("votes_forgotten", vote_key=str(key_file), wal=str(home.wal), hint=hint)
+    return None
+
+
+def _open_wal(home: Home, config: Config, signer: SoftSigner | None) -> WriteAheadLog:
+    try:
+        if signer is None:
+            return WriteAheadLog(home.wal)
+        return WriteAheadLog(home.wal, VoteMark(home.path(config.keys.vote), signer.public_key).raise_to)
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise ClientError("disk-full", f"{home.wal}: {error}; make room") from error
+
+
+def _contexts(home: Home, config: Config, passphrase: bytes) -> tuple[Any, Any]:
+    p2p = config.p2p
+    files = home.path(p2p.ca), home.path(p2p.certificate), home.path(p2p.key), passphrase
+    return server_context(*files), client_context(*files)
+
+
+def _recent(snapshot: Snapshot, genesis: Genesis) -> Iterator[tuple[int, tuple[bytes, ...]]]:
+    """(time, transaction ids) of the blocks of the replay window, oldest first."""
+    oldest_ms = snapshot.head.tip.time_ms - genesis.parameters.expiry_max_ms
+    first = snapshot.height
+    while first > 1 and snapshot.result(first - 1).time_ms >= oldest_ms:
+        first -= 1
+    for height in range(max(first, 1), snapshot.height + 1):
+        ids = tuple(transaction_id(decode_trusted(Signed, raw).body) for raw in snapshot.transactions(height))
+        yield snapshot.result(height).time_ms, ids
+
+
+async def _run(home: Home, config: Config) -> None:
+    core = Core(home, config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, core.stop)
+    # What exists now lives as long as the process. Work comes and goes by the ten thousand without cycles; the default
+    # thresholds would walk all that waits, for tens of milliseconds, again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    await core.run()
+
+
+def main(folder: Path) -> int:
+    """Run the core process of the node in a folder until it is told to stop; returns the exit code."""
+    home = Home(folder.expanduser().absolute())
+    try:
+        config = home.config()
+        configure_logs(config.log, company=config.node.company, process="core")
+        uvloop.run(_run(home, config))
+    except ClientError as error:
+        sys.stderr.write(f"pilechain core: {error}\n")
+        return EXIT_SETTINGS
+    except Exception as error:
+        log.critical("core_halted", error=str(error), exc_info=error)
+        return EXIT_HALTED
+    return 0

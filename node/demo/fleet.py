@@ -1,0 +1,158 @@
+"""Many piles in one process: each a `PileAgent` with a connection of its own, as real piles have.
+
+They share what is the same for all of them and costs time: the process, the clock, and the cache of verified seals.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from msgspec import structs
+
+from contracts.genesis import consortium_of
+from devices.agent import PileAgent
+from devices.battery import Battery
+from devices.flash import MemoryFlash
+from devices.light_client import LightState, SealCache
+from devices.mqtt import MqttSettings
+from devices.pile_parts import Contactor, Effect, PileConfig
+from ledger.errors import ClientError
+from ledger.genesis import Genesis
+from node.broker.broker import password_of
+from node.clock import ChainClock
+from node.config import split_address
+from node.demo.percentiles import percentiles
+from node.gateway.pile_prices import SessionPrices
+from node.testnet.consortium import Pile
+from node.testnet.make import Testnet
+
+CONNECTS_PER_S = 200
+"""New connections to the broker: a stampede of hundreds would make some of them time out."""
+START_PATIENCE = 2
+"""A car that is not served within so many start limits leaves."""
+
+EffectWatcher = Callable[[PileAgent, Effect], None]
+
+
+class Charger:
+    """A pile as its driver sees it: plug in, and the car leaves by itself when its stay is over."""
+
+    def __init__(self, clock: ChainClock, patience_ms: int, agent: Callable[[EffectWatcher], PileAgent]) -> None:
+        """Stays count from the moment current flows; a car that waits longer than `patience_ms` for that leaves.
+
+        `agent` makes the pile's agent, which tells its effects to what it is given.
+        """
+        self._clock = clock
+        self._patience_ms = patience_ms
+        self._car: tuple[Battery, int] | None = None
+        self.agent = agent(self._on_effect)
+
+    def plug_in(self, energy_wh: int, power_w: int, stay_ms: int) -> None:
+        """Connect a car that wants so much energy and stays so long after its session began."""
+        self._car = Battery.wanting(energy_wh, power_w), stay_ms
+        self.agent.plug_in(self._car[0], self._clock.now_ms() + self._patience_ms)
+
+    def _on_effect(self, _: PileAgent, effect: Effect) -> None:
+        """When the contactor closes for the first time, the stay begins."""
+        if isinstance(effect, Contactor) and effect.closed and self._car:
+            (vehicle, stay_ms), self._car = self._car, None
+            # Not at once: the agent is in the middle of its effects.
+            asyncio.get_running_loop().call_soon(self.agent.plug_in, vehicle, self._clock.now_ms() + stay_ms)
+
+
+class Fleet:
+    """Piles of a testnet."""
+
+    def __init__(self, testnet: Testnet, genesis: Genesis, clock: ChainClock, piles: Sequence[Pile]) -> None:
+        """Set up, not yet connected."""
+        self._cache = SealCache()
+        patience_ms = START_PATIENCE * genesis.parameters.session_start_max_ms
+        anchor = LightState(
+            chain_id=genesis.hash(), owner_key=b"", validators=genesis.validators, time_ms=genesis.time_ms
+        )
+        broker = split_address(testnet.broker)
+
+        def agent(pile: Pile, on_effect: EffectWatcher) -> PileAgent:
+            return PileAgent(
+                _config(pile, testnet),
+                anchor,
+                testnet.signer("pile", pile.name),
+                clock,
+                MqttSettings(*broker, pile.name, password_of(testnet.broker_secret, pile.name)),
+                MemoryFlash(),
+                self._cache,
+                on_effect,
+            )
+
+        self.chargers = {pile.name: Charger(clock, patience_ms, partial(agent, pile)) for pile in piles}
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for charger in self.chargers.values():
+                tasks.create_task(charger.agent.run())
+                await asyncio.sleep(1 / CONNECTS_PER_S)
+
+    @property
+    def connected(self) -> int:
+        """Piles with a connection to the broker."""
+        return sum(charger.agent.link.connected for charger in self.chargers.values())
+
+    @property
+    def unarchived(self) -> int:
+        """Piles that hold readings which no archive has confirmed."""
+        return sum(bool(charger.agent.pile.state.logs) for charger in self.chargers.values())
+
+    def bytes_per_pile(self) -> list[int]:
+        """MQTT bytes of each pile so far, both directions."""
+        links = (charger.agent.link for charger in self.chargers.values())
+        return [link.bytes_up + link.bytes_down for link in links]
+
+    def statuses(self) -> Mapping[str, int]:
+        """OCPP status -> piles in it."""
+        return Counter(charger.agent.status.value for charger in self.chargers.values())
+
+    def notes(self) -> Mapping[str, int]:
+        """Code -> how often any pile's display showed it: refusals, and proofs that did not hold."""
+        total: Counter[str] = Counter()
+        for charger in self.chargers.values():
+            total.update(charger.agent.notes)
+        return total
+
+
+def _config(pile: Pile, testnet: Testnet) -> PileConfig:
+    """A pile's settings; waits for answers are real time, so they grow with the speed of the clock."""
+    archive_key = testnet.signer("archive", pile.operator).public_key
+    normal = PileConfig(pile.name, pile.power_w, SessionPrices(), archive_key)
+    return structs.replace(
+        normal,
+        retry_first_ms=normal.retry_first_ms * testnet.speed,
+        retry_max_ms=normal.retry_max_ms * testnet.speed,
+    )
+
+
+async def run_fleet(testnet: Testnet, count: int, seconds: float | None) -> dict[str, Any]:
+    """Run the first piles of a testnet whose nodes and broker run, for so long or until cancelled; what they did.
+
+    Raises ClientError `fleet-too-large` when fewer piles are registered.
+    """
+    home = testnet.home(next(iter(testnet.nodes)))
+    genesis = home.genesis()
+    records = [setup.pile for setup in consortium_of(genesis).piles][:count]
+    if len(records) < count:
+        raise ClientError("fleet-too-large", f"{count} piles wanted, {len(records)} are registered")
+    piles = [Pile(p.name, p.operator, p.latitude_e7, p.longitude_e7, p.power_w) for p in records]
+    fleet = Fleet(testnet, genesis, home.config().clock, piles)
+    with suppress(TimeoutError, asyncio.CancelledError):
+        async with asyncio.timeout(seconds):
+            await fleet.run()
+    return {
+        "piles": count,
+        "connected": fleet.connected,
+        "statuses": dict(fleet.statuses()),
+        "bytes_per_pile": percentiles(fleet.bytes_per_pile()),
+        "notes": dict(fleet.notes()),
+    }
