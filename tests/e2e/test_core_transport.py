@@ -45,7 +45,7 @@ class Node:
             name,
             chain,
             consortium.keys.get,
-            (server_context(*files, b"secret"), client_context(*files, b"secret")),
+            (server_context(*files), client_context(*files)),
             self,
             Complaints(self.log),
         )
@@ -85,8 +85,9 @@ class Consortium:
         (self.folder / f"{name}.key").chmod(0o600)
         return node_key(certificate)
 
-    def files(self, name) -> tuple[Path, Path, Path]:
-        return self.folder / "ca.pem", self.folder / f"{name}.pem", self.folder / f"{name}.key"
+    def files(self, name) -> tuple[Path, Path, Path, bytes]:
+        """What a TLS context is made of."""
+        return self.folder / "ca.pem", self.folder / f"{name}.pem", self.folder / f"{name}.key", b"secret"
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +115,7 @@ async def start(consortium, *names, dialling=("a", "b", "c")):
 
 async def attack(address, consortium, name, data):
     """Connect with a member's certificate and send bytes; returns what came back until the end."""
-    reader, writer = await asyncio.open_connection(*address, ssl=client_context(*consortium.files(name), b"secret"))
+    reader, writer = await asyncio.open_connection(*address, ssl=client_context(*consortium.files(name)))
     writer.write(data)
     try:
         return await reader.read()
@@ -200,7 +201,7 @@ async def test_F02_strangers_on_the_port_are_cut_off_and_logged_once(consortium)
         None,
         plain,
         old,
-        client_context(consortium.folder / "ca.pem", *consortium.files("foreign")[1:], b"secret"),
+        client_context(consortium.folder / "ca.pem", *consortium.files("foreign")[1:]),
     ):
         for _ in range(2):
             try:

@@ -144,7 +144,12 @@ def test_F50_a_pile_is_taken_until_its_timed_out_session_is_settled(indexed):
 def test_F50_only_the_piles_that_a_block_names_are_read_again(indexed, monkeypatch):
     asked = []
     pile = views.pile
-    monkeypatch.setattr(views, "pile", lambda state, name: asked.append(name) or pile(state, name))
+
+    def noted(state, name):
+        asked.append(name)
+        return pile(state, name)
+
+    monkeypatch.setattr(views, "pile", noted)
     monkeypatch.setattr(views, "piles", None)  # reading the whole registry would fail
     indexed.session(1, lambda _: Event(3, "registry.service-set", encode(PileServiceSet("P-2", False))))
     changed = structs.replace(decode(Pile, contract_state()[PILES.key(b"P-2")]), power_w=7)

@@ -87,7 +87,12 @@ def test_F04_a_power_cut_while_a_segment_was_made_is_a_torn_tail(tmp_path):
 def test_F04_the_opening_of_a_segment_is_durable_before_any_batch(tmp_path, monkeypatch):
     synced = []
     real = os.fdatasync
-    monkeypatch.setattr(os, "fdatasync", lambda file: (synced.append(os.fstat(file).st_size), real(file)))
+
+    def noted(file):
+        synced.append(os.fstat(file).st_size)
+        real(file)
+
+    monkeypatch.setattr(os, "fdatasync", noted)
     log = WriteAheadLog(tmp_path)
     assert synced == [12]
     log.close()
