@@ -27,7 +27,8 @@ $(STAMP): requirements-dev.lock pyproject.toml
 	fi; \
 	echo "setup: .venv with $$("$$found" --version)"; \
 	"$$found" -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	# The lock is complete, so nothing is resolved: pip's resolver looks past a pin of `coverage` at `coverage[toml]`.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
