@@ -90,9 +90,7 @@ class Bench:
         """Execute a block that must succeed whole; returns nanoseconds and the outcome."""
         self.height += 1
         self.now_ms += after_ms
-        block = BlockInput(
-            bytes(32), self.height, self.now_ms, "SGCC", tuple(transactions), self.genesis.validators, Parameters()
-        )
+        block = BlockInput(bytes(32), self.height, self.now_ms, "SGCC", tuple(transactions))
         begin = time.perf_counter_ns()
         outcome = run(self.state, block)
         spent = time.perf_counter_ns() - begin

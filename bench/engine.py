@@ -16,6 +16,7 @@ from consensus.messages import decode_message
 from ledger.codec import encode
 from ledger.genesis import Genesis, Parameters, Profile
 from ledger.keys import Scheme
+from ledger.terms import first_timeline
 from ledger.transaction import Body, Branch, ExpiryClass, Transaction, decode_transaction, sign_transaction
 from ledger.validators import Validator, ValidatorSet
 from node.effects import (
@@ -72,7 +73,7 @@ class Loop:
                 EngineSetup(
                     genesis=self.genesis,
                     me=name,
-                    signer=signers[name],
+                    signers=(signers[name],),
                     head=genesis_head(self.genesis),
                     verify=lambda _key, _digest, _signature: True,
                 )
@@ -130,8 +131,8 @@ class Loop:
                     self._events.append((name, Admitted(batch, effect.source)))
                 elif isinstance(effect, Execute):
                     block = effect.block
-                    digest, next_set = bytes(32), self.genesis.validators
-                    outcome = Outcome(block.header.height, block.hash, digest, digest, next_set, None)
+                    digest, timeline = bytes(32), first_timeline(self.genesis)
+                    outcome = Outcome(block.header.height, block.hash, digest, digest, timeline, None)
                     self._events.append((name, Executed(outcome)))
                 elif isinstance(effect, StoreSealed):
                     self._events.append((name, Stored(effect.block.header.height)))

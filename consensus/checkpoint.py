@@ -7,6 +7,7 @@ from consensus.state import Entry, K, State
 from ledger.block import Result, SealedHeader, Vote, history_leaf, result_digest
 from ledger.codec import encode
 from ledger.errors import OurError, PeerError, require
+from ledger.terms import DECISION_DELAY, advance, terms_at
 
 
 def on_executed(state: State, outcome: Outcome) -> None:
@@ -17,8 +18,9 @@ def on_executed(state: State, outcome: Outcome) -> None:
         raise OurError(
             "execution-order", f"height {height} was executed out of turn, or another block than the committed one"
         )
-    validators = state.validators_at(height)
-    require(outcome.next_set == validators, "set-change-unannounced", f"the set changes right after height {height}")
+    known = tuple(terms for terms in outcome.timeline if terms.height <= height + K)
+    announced = known == advance(state.timeline, height + 1)
+    require(announced, "terms-unannounced", f"height {height} changes terms that rule earlier than K + 1 blocks on")
     header = entry.block.header
     result = Result(
         state.chain_id,
@@ -26,7 +28,7 @@ def on_executed(state: State, outcome: Outcome) -> None:
         entry.block.hash,
         header.time_ms,
         header.set_hash,
-        outcome.next_set.hash(),
+        terms_at(outcome.timeline, height + 1).validators.hash(),
         outcome.state_root,
         outcome.receipts_root,
         state.history.root,
@@ -35,6 +37,8 @@ def on_executed(state: State, outcome: Outcome) -> None:
     entry.result = encode(result)
     entry.digest = digest = result_digest(entry.result)
     state.executed = height
+    earlier = (terms for terms in state.timeline if terms.height < outcome.timeline[0].height)
+    state.timeline = (*earlier, *outcome.timeline)
     state.history = state.history.append(history_leaf(entry.block.hash, digest))
     if entry.seal is not None:
         check_same(height, digest, result_digest(entry.seal.result))
@@ -57,7 +61,7 @@ def on_checkpoint(state: State, peer: str, message: Checkpoint) -> None:
     """A member's result."""
     if message.height <= state.sealed:
         return None  # ordinary: the quorum did not wait for it
-    if message.height > state.sealed + 2 * K:
+    if message.height > state.executed + DECISION_DELAY:  # whose set may still be decided
         return state.ignore("too far ahead", peer, message)  # we are behind: catch-up brings the seals
     if message.voter in state.checkpoints.get(message.height, ()):
         return None  # ordinary: repeated
@@ -108,7 +112,7 @@ def try_seal(state: State) -> bool:
         if len(votes) < quorum:
             return False
         entry.seal = SealedHeader(entry.block.header_raw, entry.result, votes[:quorum])
-    state.head = state.head.after(entry.tip, entry.digest, entry.outcome.next_set)
+    state.head = state.head.after(entry.tip, entry.digest, entry.outcome.timeline)
     state.checkpoints.pop(height, None)
     state.sealed_ms = state.steady_ms
     state.out.append(StoreSealed(entry.block, entry.seal, entry.outcome, state.head))
@@ -121,5 +125,6 @@ def on_stored(state: State, height: int) -> None:
     for old in range(state.stored + 1, height + 1):
         del state.entries[old]
     state.stored = height
+    state.timeline = advance(state.timeline, height + 1)
     state.own = {key: cast for key, cast in state.own.items() if key[0] > height}
     state.out.append(Truncate(height))

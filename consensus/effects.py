@@ -14,7 +14,7 @@ from consensus.head import Head
 from consensus.messages import Message
 from ledger.block import Block, SealedHeader
 from ledger.errors import OurError
-from ledger.validators import ValidatorSet
+from ledger.terms import Timeline
 
 
 class Outcome(Struct, frozen=True):
@@ -24,8 +24,8 @@ class Outcome(Struct, frozen=True):
     header_hash: bytes
     state_root: bytes
     receipts_root: bytes
-    next_set: ValidatorSet
-    """The set that votes on the next block."""
+    timeline: Timeline
+    """The terms of the next block, and all that are decided up to K + 1 blocks ahead."""
     work: object
     """Whatever the performer needs to store the block (changes, tiles, receipts). It is handed back untouched."""
 

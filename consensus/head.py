@@ -12,6 +12,7 @@ from ledger.block import BranchHead, Header, header_hash, history_leaf, next_hea
 from ledger.codec import Wire
 from ledger.genesis import Genesis
 from ledger.mmr import Mmr
+from ledger.terms import Timeline, first_timeline, terms_at
 from ledger.transaction import Branch
 from ledger.units import U63, Hash, Name
 from ledger.validators import PASS_OVER_DELAY, PASS_OVER_HEIGHTS, ValidatorSet, proposer, rotation
@@ -79,16 +80,21 @@ class Head(Wire):
     """What is known of a sealed block's chain."""
 
     tip: Tip
-    validators: ValidatorSet
-    """They vote on the next block."""
+    timeline: Timeline
+    """The terms of the next block, and those that are decided."""
     history: Mmr
     """Over (header hash, result digest) of heights 1 … `tip.height`: its root is the next result's `history_root`."""
 
-    def after(self, tip: Tip, digest: bytes, next_set: ValidatorSet) -> "Head":
-        """The head one block further, given that block's tip and the digest of its result."""
-        return Head(tip, next_set, self.history.append(history_leaf(tip.header_hash, digest)))
+    @property
+    def validators(self) -> ValidatorSet:
+        """They vote on the next block."""
+        return terms_at(self.timeline, self.tip.height + 1).validators
+
+    def after(self, tip: Tip, digest: bytes, timeline: Timeline) -> "Head":
+        """The head one block further, given that block's tip, the digest of its result, and what rules after it."""
+        return Head(tip, timeline, self.history.append(history_leaf(tip.header_hash, digest)))
 
 
 def genesis_head(genesis: Genesis) -> Head:
     """Where every chain begins: height 0."""
-    return Head(Tip(0, genesis.hash(), genesis.time_ms, (), ()), genesis.validators, Mmr())
+    return Head(Tip(0, genesis.hash(), genesis.time_ms, (), ()), first_timeline(genesis), Mmr())

@@ -207,9 +207,7 @@ def finish(state: State, proposal: Proposal, certificate: CommitCertificate | No
     state.pool.remove(block.transactions)
     state.tip = tip
     round_.move(Trigger.COMMITTED, state.steady_ms)
-    state.round = Round(tip, state.validators_at(tip.height + 1), state.chain_id)
-    state.round.moved_ms = state.round.opened_ms = state.steady_ms
-    state.round.parent_count = len(block.transactions)
+    state.open_round(len(block.transactions))
     return entry
 
 

@@ -5,8 +5,9 @@ from consensus.messages import PreparedCertificate, Scope, ViewChange
 from consensus.table import Phase, Trigger, follow
 from ledger.block import Header, Vote, branch_table
 from ledger.errors import PeerError
+from ledger.terms import Terms
 from ledger.transaction import Branch, Transaction
-from ledger.validators import ValidatorSet, proposer
+from ledger.validators import proposer
 
 VIEWS_KEPT = 8
 """Views of which one member's votes are kept: the present one, a few that it is ahead by, a few whose COMMITs may still
@@ -108,12 +109,13 @@ class Tally:
 class Round:
     """One open height."""
 
-    def __init__(self, parent: Tip, validators: ValidatorSet, chain_id: bytes) -> None:
+    def __init__(self, parent: Tip, terms: Terms, chain_id: bytes) -> None:
         self.parent = parent
         self.height = parent.height + 1
-        self.validators = validators
-        self.scope = Scope(chain_id, validators.hash(), self.height)
-        self.turns = parent.turns(validators)
+        self.terms = terms
+        self.validators = terms.validators
+        self.scope = Scope(chain_id, self.validators.hash(), self.height)
+        self.turns = parent.turns(self.validators)
         self.view = 0
         """The view taken part in; while CHANGING, the wanted one."""
         self.phase = Phase.WAITING

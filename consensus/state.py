@@ -1,7 +1,7 @@
 """The replica's memory, and the few things that every handler does with it: say, cast, ignore, charge."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from msgspec import Struct
@@ -27,6 +27,7 @@ from ledger.block import Block, SealedHeader
 from ledger.codec import encode
 from ledger.genesis import Parameters
 from ledger.keys import Signer
+from ledger.terms import Terms, terms_at
 from ledger.transaction import Transaction
 from ledger.validators import PASS_OVER_DELAY, ValidatorSet
 
@@ -68,6 +69,9 @@ class Timing(Struct, frozen=True):
 
 class Pool(Protocol):
     """Verified transactions that wait for a block."""
+
+    parameters: Parameters
+    """Those of the open height: limits of a block."""
 
     def __len__(self) -> int: ...
 
@@ -124,9 +128,8 @@ class State:
         self,
         *,
         chain_id: bytes,
-        parameters: Parameters,
         me: str | None,
-        signer: Signer | None,
+        signers: Mapping[bytes, Signer],
         verify: Verifier,
         timing: Timing,
         head: Head,
@@ -134,10 +137,11 @@ class State:
         pool: Pool,
     ) -> None:
         self.chain_id = chain_id
-        self.parameters = parameters
         self.me = me
-        self.signer = signer
-        """None: an observer, or a restored node that must not vote."""
+        self.signers = dict(signers)
+        """Vote key → who signs with it: that of the epoch in force, and the next one's. None of an observer, or of a
+        restored node that must not vote.
+        """
         self.verify = verify
         self.timing = timing
         self.pool = pool
@@ -153,7 +157,10 @@ class State:
         self.entries: dict[int, Entry] = {}
         """stored + 1 … committed."""
         self.window = window
-        self.round = Round(self.tip, head.validators, chain_id)
+        self.timeline = head.timeline
+        """From the block after the last stored one to K + 1 above the last executed one."""
+        self.round = Round(self.tip, self.terms_at(self.tip.height + 1), chain_id)
+        self.pool.parameters = self.round.terms.parameters
         self.checkpoints: dict[int, dict[int, tuple[bytes, bytes]]] = {}
         """Height → voter → (result digest, signature), above the last sealed."""
         self.own: dict[tuple[int, int, type[Message]], tuple[bytes, Own]] = {}
@@ -193,19 +200,35 @@ class State:
         """Whether the open height is within K of the last sealed: beyond it no proposal is made or accepted."""
         return self.round.height <= self.sealed + K
 
+    @property
+    def parameters(self) -> Parameters:
+        """Limits at the open height."""
+        return self.round.terms.parameters
+
+    def terms_at(self, height: int) -> Terms:
+        """What rules a height above the last stored one, up to K + 1 above the last executed one: beyond that a
+        decision may still come.
+        """
+        return terms_at(self.timeline, height)
+
     def validators_at(self, height: int) -> ValidatorSet:
-        """Who votes on the block of `height`, from the last stored up to K above the last sealed."""
-        return self.head.validators
+        """Who votes on the block of such a height."""
+        return self.terms_at(height).validators
+
+    def open_round(self, parent_count: int) -> None:
+        """Open the height after the tip, whose block held so many transactions."""
+        self.round = Round(self.tip, self.terms_at(self.tip.height + 1), self.chain_id)
+        self.round.moved_ms = self.round.opened_ms = self.steady_ms
+        self.round.parent_count = parent_count
+        self.pool.parameters = self.parameters
 
     def position(self, height: int) -> int | None:
-        """Our position in that set; None if we do not vote."""
-        if self.me is None or self.signer is None or self.disk_full:
+        """Our position among those who vote on a height; None if we do not."""
+        if self.me is None or self.disk_full:
             return None
         validators = self.validators_at(height)
         index = validators.index_of(self.me)
-        if index is None or validators.validators[index].vote_key != self.signer.public_key:
-            return None
-        return index
+        return None if index is None or validators.validators[index].vote_key not in self.signers else index
 
     # ── saying ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -233,13 +256,14 @@ class State:
         its place.
         """
         voter = self.position(height)
-        if voter is None or self.signer is None:
+        if voter is None:
             return None
         draft = make(voter, b"")
         cast = self.own.get((height, view, type(draft)))
         if cast is not None:
             return cast[1] if cast[0] == digest else None
-        message = replace(draft, signature=self.signer.sign(digest))
+        signer = self.signers[self.validators_at(height).validators[voter].vote_key]
+        message = replace(draft, signature=signer.sign(digest))
         self.own[height, view, type(message)] = digest, message
         self.out.append(Persist(encode(VoteRecord(height, view, digest, _without_leaves(message))), height))
         return message

@@ -16,8 +16,10 @@ from contracts.contract import COMPANY_ROLES, Business, Method
 from contracts.host import (
     SCHEDULE,
     SYSTEM,
+    TIMELINE,
     TRANSACTION_BYTE_GAS,
     TRANSACTION_GAS,
+    Decided,
     Failure,
     Host,
     ScheduledCall,
@@ -27,14 +29,13 @@ from contracts.identity import COMPANIES, KEYS, PERMISSIONS, permission_key
 from contracts.library import METHODS, REWARD
 from contracts.margin import RewardArgs
 from contracts.numbers import IDENTITY
-from contracts.system import BRANCH_HEADS, COUNTERS, DeviceCounter, branch_key, next_set
+from contracts.system import BRANCH_HEADS, COUNTERS, DeviceCounter, branch_key
 from ledger.block import BranchHead, Receipt
 from ledger.codec import decode, encode
 from ledger.errors import OurError, PeerError
-from ledger.genesis import Parameters
 from ledger.hashing import Tag, sm3
+from ledger.terms import Timeline, advance, terms_at
 from ledger.transaction import ExpiryClass, Transaction
-from ledger.validators import ValidatorSet
 
 SCHEDULED_GAS_MAX = 400_000_000
 """Gas limits of the scheduled calls of one block: a fifth of a block, so that they never crowd out its transactions."""
@@ -51,9 +52,6 @@ class BlockInput(Struct, frozen=True):
     proposer: str
     """The bookkeeper's company name."""
     transactions: tuple[Transaction, ...]
-    validators: ValidatorSet
-    """The set that votes on this block."""
-    parameters: Parameters
 
 
 class BlockOutcome(Struct, frozen=True):
@@ -63,8 +61,8 @@ class BlockOutcome(Struct, frozen=True):
     """State changes in key order; None where a key is deleted (which the state may not have had)."""
     receipts: tuple[bytes, ...]
     """Of the transactions in block order, then of the scheduled calls."""
-    next_set: ValidatorSet
-    """The set that votes on the next block."""
+    timeline: Timeline
+    """The terms of the next block, and all that are decided."""
 
 
 class Row(Struct, frozen=True):
@@ -78,7 +76,7 @@ class Row(Struct, frozen=True):
 
 def execute_block(state: StateReader, block: BlockInput) -> Generator[None, None, BlockOutcome]:
     """Execute a block; yields after each call, so that whoever runs it can see to other things. Returns the outcome."""
-    host = Host(state, METHODS, block.height, block.time_ms)
+    host = Host(state, METHODS, block.chain_id, block.height, block.time_ms)
     table: dict[tuple[int, str], Row] = {}
     scheduled = []
     for key, call in list(_due_calls(state, block.time_ms)):
@@ -93,8 +91,8 @@ def execute_block(state: StateReader, block: BlockInput) -> Generator[None, None
     if block.transactions:
         _reward(host, block)
         _move_branch_heads(host, block)
-    following = next_set(state, block.height + 1, block.validators)
-    return BlockOutcome(host.changes(), (*receipts, *scheduled), following)
+    timeline = _move_timeline(host, block.height + 1)
+    return BlockOutcome(host.changes(), (*receipts, *scheduled), timeline)
 
 
 def run(state: StateReader, block: BlockInput) -> BlockOutcome:
@@ -244,9 +242,9 @@ def _reward(host: Host, block: BlockInput) -> None:
     """The bookkeeper of a non-empty block is paid by the members' pools in turn, each for as many blocks as there are
     members.
     """
-    members = block.validators.validators
-    payer = members[block.height // len(members) % len(members)].name
     host.begin(b"", SYSTEM.to_bytes(4, "big"), REWARD_GAS)
+    members = terms_at(host.timeline, block.height).validators.validators
+    payer = members[block.height // len(members) % len(members)].name
     host.enter(REWARD, RewardArgs(block.proposer, payer))
 
 
@@ -256,3 +254,13 @@ def _move_branch_heads(host: Host, block: BlockInput) -> None:
         head = host.get(BRANCH_HEADS, branch_key(branch))
         number = head.number if head else 0
         host.put(BRANCH_HEADS, branch_key(branch), BranchHead(number + 1, block.height))
+
+
+def _move_timeline(host: Host, height: int) -> Timeline:
+    """What rules from `height` on; terms whose time is over leave the state."""
+    host.begin(b"", SYSTEM.to_bytes(4, "big"), REWARD_GAS)
+    found = host.timeline
+    timeline = advance(found, height)
+    if timeline != found:
+        host.put(TIMELINE, b"", Decided(timeline))
+    return timeline

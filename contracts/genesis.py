@@ -6,7 +6,7 @@ from msgspec import Meta
 
 from contracts import books, identity, registry, session, tariff
 from contracts.contract import COMPANY_ROLES, Role
-from contracts.host import Table
+from contracts.host import TIMELINE, Decided, Table
 from contracts.library import METHODS
 from contracts.registry import Pile, PileKind
 from contracts.tariff import Caps, ServiceFee
@@ -14,6 +14,7 @@ from ledger.codec import Wire, decode, encode
 from ledger.errors import ClientError
 from ledger.genesis import Genesis
 from ledger.tariff import Tariff, is_well_formed
+from ledger.terms import first_timeline
 from ledger.units import U63, Name, PublicKey, Span
 
 V = TypeVar("V", bound=Wire)
@@ -106,6 +107,7 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
     def put(table: Table[V], key: bytes, value: V) -> None:
         state[table.key(key)] = encode(value)
 
+    put(TIMELINE, b"", Decided(first_timeline(genesis)))
     put(identity.SETTINGS, b"", identity.Settings(tuple(sorted(genesis.profile.schemes))))
     for (number, name), method in METHODS.items():
         if method.roles:

@@ -10,7 +10,7 @@ was measured on. Every call of the host charges before it works; a call that fai
 its gas stays charged.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
@@ -19,7 +19,10 @@ from contracts.codes import Code
 from ledger.block import Event
 from ledger.codec import Wire, encode
 from ledger.errors import OurError, PeerError
+from ledger.genesis import Parameters
 from ledger.keys import Scheme, check_public_key, verify
+from ledger.terms import DECISION_DELAY, Observer, Terms, Timeline, terms_at
+from ledger.validators import Validator, ValidatorSet
 
 if TYPE_CHECKING:
     from contracts.contract import Method
@@ -115,6 +118,16 @@ def schedule_key(due_ms: int, contract: int, call_id: bytes) -> bytes:
     return due_ms.to_bytes(8, "big") + contract.to_bytes(4, "big") + call_id
 
 
+class Decided(Wire):
+    """What rules, and what is decided."""
+
+    timeline: Timeline
+
+
+TIMELINE = Table(SYSTEM, b"v", Decided)
+"""One entry, under the empty key: who votes on the next blocks, and within which limits."""
+
+
 class Host:
     """One block's view of the state, one call at a time. The executor makes it; contracts are handed it."""
 
@@ -126,6 +139,7 @@ class Host:
         "_writes",
         "call_id",
         "caller",
+        "chain_id",
         "company",
         "contract",
         "events",
@@ -135,13 +149,19 @@ class Host:
     )
 
     def __init__(
-        self, state: StateReader, methods: "Mapping[tuple[int, str], Method]", height: int, now_ms: int
+        self,
+        state: StateReader,
+        methods: "Mapping[tuple[int, str], Method]",
+        chain_id: bytes,
+        height: int,
+        now_ms: int,
     ) -> None:
         self._state = state
         self._methods = methods
         self._writes: dict[bytes, bytes | None] = {}
         self._undo: list[tuple[bytes, Any]] = []
         self._stack: list[int] = []
+        self.chain_id = chain_id
         self.height = height
         self.now_ms = now_ms
         """Time of the block: the only clock."""
@@ -304,6 +324,34 @@ class Host:
         contract, self.contract = self.contract, SYSTEM
         self.delete(SCHEDULE, schedule_key(due_ms, contract, call_id))
         self.contract = contract
+
+    @property
+    def timeline(self) -> Timeline:
+        """Who votes on this block and the next ones, and within which limits."""
+        contract, self.contract = self.contract, SYSTEM
+        decided = self.get(TIMELINE)
+        self.contract = contract
+        if decided is None:
+            raise OurError("timeline-missing", "the state does not say who votes")
+        return decided.timeline
+
+    def decide(
+        self, members: Sequence[Validator], observers: Sequence[Observer], parameters: Parameters
+    ) -> ValidatorSet:
+        """Change the terms from K + 1 blocks on; returns the set that votes then. A second decision of a block takes
+        the place of the first, so it must be made from it: `timeline[-1]`.
+        """
+        timeline = self.timeline
+        height = self.height + DECISION_DELAY
+        before = terms_at(timeline, height - 1).validators
+        voters = tuple(sorted(members, key=lambda member: member.name))
+        validators = before if voters == before.validators else ValidatorSet(before.epoch + 1, voters)
+        ordered = tuple(sorted(observers, key=lambda observer: observer.name))
+        kept = tuple(terms for terms in timeline if terms.height < height)
+        contract, self.contract = self.contract, SYSTEM
+        self.put(TIMELINE, b"", Decided((*kept, Terms(height, validators, ordered, parameters))))
+        self.contract = contract
+        return validators
 
     def verify(self, public_key: bytes, digest: bytes, signature: bytes) -> bool:
         """Whether a signature holds."""

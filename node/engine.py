@@ -42,8 +42,8 @@ class EngineSetup(Struct, frozen=True, kw_only=True):
     genesis: Genesis
     me: str | None = None
     """Our company; None for an observer."""
-    signer: Signer | None = None
-    """The vote key; without it the node only observes."""
+    signers: Sequence[Signer] = ()
+    """The vote key in force and the next epoch's; without the former the node only observes."""
     head: Head
     """`consensus.head.genesis_head(genesis)`, or as the store holds it with the last sealed block."""
     recent: Sequence[tuple[int, Sequence[bytes]]] = ()
@@ -86,9 +86,8 @@ class Engine:
         self._pool = Mempool(parameters, setup.limits)
         self._state = State(
             chain_id=self._chain_id,
-            parameters=parameters,
             me=setup.me,
-            signer=setup.signer,
+            signers={signer.public_key: signer for signer in setup.signers},
             verify=setup.verify,
             timing=setup.timing,
             head=setup.head,
@@ -140,6 +139,14 @@ class Engine:
         if transaction.id in self._state.window:
             raise ClientError("transaction-seen", "a block of the last minutes holds it")
         self._pool.check(transaction, self._state.now_ms, self._state.tip.time_ms)
+
+    def use_key(self, signer: Signer) -> None:
+        """Vote with a further key from the epoch on whose set has it."""
+        self._state.signers[signer.public_key] = signer
+
+    def drop_key(self, public_key: bytes) -> None:
+        """Vote no more with the key of an epoch that is over."""
+        self._state.signers.pop(public_key, None)
 
     def holds(self, leaf: bytes) -> bool:
         """Whether the transaction with this leaf waits for a block."""

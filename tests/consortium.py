@@ -162,9 +162,7 @@ class Chain:
         self.now_ms += after_ms
         self.height += 1
         proposer = NAMES[self.height % len(NAMES)]
-        block = executor.BlockInput(
-            bytes(32), self.height, self.now_ms, proposer, tuple(transactions), validators(), Parameters()
-        )
+        block = executor.BlockInput(bytes(32), self.height, self.now_ms, proposer, tuple(transactions))
         self.last = executor.run(self.state, block)
         self.state.apply(self.last.changes)
         return [decode(Receipt, raw) for raw in self.last.receipts]

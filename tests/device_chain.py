@@ -35,6 +35,7 @@ from ledger.genesis import Genesis, Parameters, Profile
 from ledger.keys import Scheme, SoftSigner
 from ledger.state_tree import StateTree
 from ledger.tariff import Tariff
+from ledger.terms import Terms
 from ledger.transaction import Body, Transaction, decode_transaction, sign_transaction
 from ledger.validators import Validator, ValidatorSet
 from node.edge.blocks import Blocks
@@ -146,9 +147,7 @@ class DeviceChain:
         with self.store.snapshot() as snapshot:
             outcome = executor.run(
                 snapshot,
-                executor.BlockInput(
-                    self.chain_id, self.height, self.now_ms, proposer, ordered, self.set, self.genesis.parameters
-                ),
+                executor.BlockInput(self.chain_id, self.height, self.now_ms, proposer, ordered),
             )
             change = StateTree(snapshot, snapshot.state_root).apply(outcome.changes)
         leaves = receipts_root([receipt_leaf(receipt) for receipt in outcome.receipts])
@@ -164,13 +163,14 @@ class DeviceChain:
             self.head.history.root,
         )
         sealed = self.sign(raw, result, self.set)
-        tip = self.head.tip.after(raw, header, following)
-        self.head = self.head.after(tip, result_digest(sealed.result), self.set)
+        tip = self.head.tip.after(raw, header, self.set)
+        timeline = (Terms(self.height + 1, following, (), self.genesis.parameters),)
+        self.head = self.head.after(tip, result_digest(sealed.result), timeline)
         work = BlockWork(tuple(sorted(outcome.changes.items())), change.tiles, outcome.receipts)
         self.store.write(
             [
                 StoreSealed(
-                    block, sealed, Outcome(self.height, block.hash, change.root, leaves, following, work), self.head
+                    block, sealed, Outcome(self.height, block.hash, change.root, leaves, timeline, work), self.head
                 )
             ]
         )

@@ -110,10 +110,10 @@ class GrowingChain:
         result = chain.result(self.genesis, block, change.root, receipts, self.head.history.root)
         sealed = chain.seal(block, result, self.voters, range(self.set.quorum))
         tip = self.head.tip.after(block.header_raw, block.header, self.set)
-        self.head = self.head.after(tip, result_digest(sealed.result), self.set)
+        self.head = self.head.after(tip, result_digest(sealed.result), self.head.timeline)
         root = receipts_root([receipt_leaf(raw) for raw in receipts])
         work = BlockWork(tuple(sorted(changes.items())), change.tiles, receipts)
-        outcome = Outcome(self.height, block.hash, change.root, root, self.set, work)
+        outcome = Outcome(self.height, block.hash, change.root, root, self.head.timeline, work)
         self.store.write([StoreSealed(block, sealed, outcome, self.head)])
 
 

@@ -122,9 +122,9 @@ class _Check:
             height,
             "the receipts are not those of its execution",
         )
-        self._result(result, head, outcome.state_root, outcome.receipts_root, outcome.next_set.hash())
         tip = head.tip.after(sealed.header, header, head.validators)
-        after = head.after(tip, result_digest(sealed.result), outcome.next_set)
+        after = head.after(tip, result_digest(sealed.result), outcome.timeline)
+        self._result(result, head, outcome.state_root, outcome.receipts_root, after.validators.hash())
         self._scratch.write([StoreSealed(block, sealed, outcome, after)])
 
     def _header(self, header: Header, head: Head, transactions: tuple[Transaction, ...]) -> None:

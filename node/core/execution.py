@@ -16,7 +16,6 @@ from ledger.block import Block, receipt_leaf, receipts_root
 from ledger.errors import require
 from ledger.genesis import Genesis
 from ledger.state_tree import StateTree
-from ledger.validators import ValidatorSet
 from node.core.layers import Layer, LayeredState
 from node.core.stages import Stages
 from node.effects import Outcome
@@ -44,7 +43,6 @@ class Execution:
         with reader.snapshot() as snapshot:
             self._height = snapshot.height
             self._root = snapshot.state_root
-            self._validators: ValidatorSet = snapshot.head.validators
 
     def execute(self, block: Block, failed: Callable[[BaseException], None]) -> None:
         """Queue a block, the next height. Bounded by the engine: at most K are executed and not stored."""
@@ -68,8 +66,6 @@ class Execution:
             time_ms=header.time_ms,
             proposer=header.proposer,
             transactions=block.transactions,
-            validators=self._validators,
-            parameters=self._genesis.parameters,
         )
         with self._reader.snapshot() as base:
             layers = [layer for layer in self._layers if layer.height > base.height]
@@ -83,9 +79,9 @@ class Execution:
             changes = tuple(sorted(result.changes.items()))
         layers.append(Layer(header.height, result.changes, [key for key, _ in changes], change.tiles))
         self._layers = layers
-        self._height, self._root, self._validators = header.height, change.root, result.next_set
+        self._height, self._root = header.height, change.root
         work = BlockWork(changes, change.tiles, result.receipts)
-        return Outcome(header.height, block.hash, change.root, root, result.next_set, work)
+        return Outcome(header.height, block.hash, change.root, root, result.timeline, work)
 
     def close(self) -> None:
         """Stop the thread after the block under way."""

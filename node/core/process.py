@@ -26,8 +26,8 @@ from ledger.codec import decode_trusted
 from ledger.errors import ClientError, OurError
 from ledger.genesis import Genesis
 from ledger.keys import SoftSigner
+from ledger.terms import terms_at
 from ledger.transaction import ExpiryClass, Signed, Transaction, transaction_id
-from ledger.validators import ValidatorSet
 from node.config import Config, split_address
 from node.core.admission import Admission
 from node.core.complaints import Complaints
@@ -83,12 +83,12 @@ class Core:
         signer = None if config.node.observer else _vote_signer(home, config, passphrase)
         self._wal = wal = _open_wal(home, config, signer)
         with store.snapshot() as snapshot:
-            self._validators = snapshot.head.validators
-            self._members = _by_node_key(self._validators)
+            self._terms = terms_at(snapshot.head.timeline, snapshot.height + 1)
+            self._members = dict(self._terms.node_keys)
             setup = EngineSetup(
                 genesis=genesis,
-                me=self._company if signer else None,
-                signer=signer,
+                me=self._company,
+                signers=(signer,) if signer else (),
                 head=snapshot.head,
                 recent=tuple(_recent(snapshot, genesis)),
                 records=tuple(wal.recovered),
@@ -179,11 +179,13 @@ class Core:
         self._ipc.sealed(height)
 
     def _executed(self, outcome: Outcome) -> None:
-        if outcome.next_set.epoch != self._validators.epoch:
-            # Who has left gets no new connection; who joins gets one before it votes.
-            self._validators = outcome.next_set
+        # Whoever is to join may connect as soon as it is decided, before it votes; whoever left may no more.
+        terms = outcome.timeline[-1]
+        if terms != self._terms:
+            self._terms = terms
             self._members.clear()
-            self._members.update(_by_node_key(outcome.next_set))
+            self._members.update(terms_at(outcome.timeline, outcome.height + 1).node_keys | terms.node_keys)
+            self._network.cut_strangers()
         self._inbox.put(Executed(outcome))
 
     def _disk_full(self) -> None:
@@ -250,7 +252,7 @@ class Core:
         ours = node_key(self._home.path(self._config.p2p.certificate).read_bytes())
         if self._members.get(ours) != self._company:
             log.warning("certificate_of_no_member", company=self._company, hint="peers refuse it")
-        if not self._config.node.observer and self._validators.index_of(self._company) is None:
+        if not self._config.node.observer and self._terms.validators.index_of(self._company) is None:
             log.warning("no_member", company=self._company, hint="this node follows the chain and does not vote")
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -280,10 +282,6 @@ def _open_store(home: Home, genesis: Genesis, map_bytes: int) -> Store:
         return Store(home.ledger, genesis, genesis_state(genesis), map_bytes)
     except StoreFullError as error:
         raise ClientError("disk-full", f"{home.ledger}: {error}; make room, or raise store.map_bytes") from error
-
-
-def _by_node_key(validators: ValidatorSet) -> dict[bytes, str]:
-    return {member.node_key: member.name for member in validators.validators}
 
 
 def _passphrase(home: Home, config: Config) -> bytes:

@@ -78,6 +78,7 @@ class PeerLink(asyncio.Protocol):
         """`dialled` is the company that was meant to answer; None for an accepted connection."""
         self.dialled = dialled
         self.company = ""
+        self.node_key = b""
         self.address = ""
         self.instance = b""
         self.is_ready = False
@@ -107,12 +108,13 @@ class PeerLink(asyncio.Protocol):
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
         session: ssl.SSLObject = transport.get_extra_info("ssl_object")
         try:
-            company = self._owner.identify(peer_key(session.getpeercert(binary_form=True) or b""))
+            self.node_key = peer_key(session.getpeercert(binary_form=True) or b"")
+            company = self._owner.identify(self.node_key)
         except (PeerError, ValueError) as error:
             self.cut("certificate-key", str(error))
             return
         if company is None:
-            self.cut("peer-unknown", "the certificate's key belongs to no member of the validator set")
+            self.cut("peer-unknown", "the certificate's key belongs to no member and no observer")
             return
         if self.dialled not in (None, company):
             self.cut("peer-other", f"{self.dialled} was dialled, {company} answered")

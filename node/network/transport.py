@@ -111,6 +111,12 @@ class PeerNetwork:
         if link:
             link.cut()
 
+    def cut_strangers(self) -> None:
+        """End the connections of companies that have left, or whose node has another key now."""
+        for link in list(self._links.values()):
+            if self.identify(link.node_key) != link.company:
+                link.cut("peer-left", "the company is no longer a member, or its node has another key now")
+
     def handled(self, peer: str) -> None:
         """The core has taken up everything that came from this member: read on if reading was paused."""
         link = self._links.get(peer)

@@ -26,7 +26,7 @@ from ledger.state_tree import StateTree
 from ledger.transaction import transaction_leaf
 from ledger.validators import ValidatorSet
 
-STORE_FORMAT = 1
+STORE_FORMAT = 2
 """Layout of the databases below; a store of another format is refused, never guessed at."""
 MAP_BYTES = 64 * 1024**3
 """Size of the map: address space, not memory or disk. Fixed, because resizing it under readers is where LMDB users lose

@@ -165,7 +165,7 @@ class Store(LedgerReader):
         leaf = history_leaf(block.hash, result_digest(stored.sealed.result))
         for (level, index), node in parent.history.append_nodes(leaf):
             txn.put(node_key(level, index), node, db=db.history)
-        if stored.head.validators.epoch != parent.validators.epoch:
+        if stored.head.validators != parent.validators:
             txn.put(stored.head.validators.hash(), encode(stored.head.validators), db=db.sets)
 
     def _put_meta(self, txn: lmdb.Transaction, head: Head, state_root: bytes) -> None:

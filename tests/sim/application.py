@@ -11,16 +11,18 @@ from typing import Any, Protocol
 from contracts import abi, executor, views
 from contracts.contract import Role
 from contracts.genesis import AccountSetup, CompanySetup, Consortium, FeeSetup, PileSetup, genesis_state
+from contracts.host import TIMELINE, Decided
 from contracts.memory import MemoryState
 from contracts.registry import MeterState, Pile, PileKind
 from contracts.session import State as SessionState
 from contracts.tariff import ServiceFee
 from ledger.block import Block
 from ledger.charging import BorderReading
-from ledger.codec import encode
+from ledger.codec import decode, encode
 from ledger.genesis import Genesis, Parameters, Profile
 from ledger.keys import Signer
 from ledger.tariff import Period, Tariff
+from ledger.terms import Timeline, first_timeline
 from ledger.transaction import Body, Branch, ExpiryClass, sign_transaction
 from ledger.validators import ValidatorSet
 from tests.sim.signing import make_signer
@@ -38,6 +40,9 @@ class Application(Protocol):
 
     def execute(self, state: dict[bytes, bytes], block: Block) -> dict[bytes, bytes]:
         """The state after a block, as a new dict."""
+
+    def timeline(self, state: dict[bytes, bytes]) -> Timeline:
+        """Who votes on the block after that of a state, and what is decided."""
 
     def audit(self, state: dict[bytes, bytes]) -> list[str]:
         """What is wrong with a state."""
@@ -76,6 +81,10 @@ class KeyValue:
             key = transaction.body.args
             after[key] = hashlib.blake2b(after.get(key, b"") + transaction.id, digest_size=16).digest()
         return after
+
+    def timeline(self, state: dict[bytes, bytes]) -> Timeline:
+        """Nothing is ever decided."""
+        return first_timeline(self.genesis)
 
     def audit(self, state: dict[bytes, bytes]) -> list[str]:
         """Any state will do."""
@@ -118,7 +127,6 @@ class Contracts:
         self.genesis = make_genesis(validators, encode(self._consortium()))
         self.first_state = genesis_state(self.genesis)
         self._chain_id = self.genesis.hash()
-        self._validators = validators
         self._newest = 0, self.first_state
         """Height and state of the newest block that some node executed: what the clients see."""
         self._counter = 0
@@ -132,8 +140,6 @@ class Contracts:
             time_ms=header.time_ms,
             proposer=header.proposer,
             transactions=block.transactions,
-            validators=self._validators,
-            parameters=self.genesis.parameters,
         )
         outcome = executor.run(MemoryState(state), given)
         memory = MemoryState(state)
@@ -142,6 +148,10 @@ class Contracts:
         if header.height > self._newest[0]:
             self._newest = header.height, memory.entries
         return memory.entries
+
+    def timeline(self, state: dict[bytes, bytes]) -> Timeline:
+        """As governance decided."""
+        return decode(Decided, state[TIMELINE.key()]).timeline
 
     def audit(self, state: dict[bytes, bytes]) -> list[str]:
         """I4: no money is made or lost, no wallet overspent, no margin overdrawn."""

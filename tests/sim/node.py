@@ -96,7 +96,7 @@ class SimNode:
             EngineSetup(
                 genesis=self._genesis,
                 me=self.name,
-                signer=self._signer,
+                signers=(self._signer,) if self._signer else (),
                 head=self.store.head,
                 recent=self.store.recent(self._genesis.parameters.expiry_max_ms),
                 records=self.log.read(),
@@ -189,7 +189,8 @@ class SimNode:
         self._checker.committed(self.name, block)
         self._state = self._application.execute(self._state, block)
         digest = root(self._state)
-        outcome = Outcome(block.header.height, block.hash, digest, digest, self._genesis.validators, self._state)
+        timeline = self._application.timeline(self._state)
+        outcome = Outcome(block.header.height, block.hash, digest, digest, timeline, self._state)
         self._checker.executed(self.name, outcome, lambda: self._application.audit(self._state))
         self._later(self.execution_ms, lambda: self.handle(Executed(outcome)))
 

@@ -22,6 +22,7 @@ from ledger.block import Header, Vote, branch_table, header_hash
 from ledger.codec import encode
 from ledger.genesis import Genesis, Parameters, Profile
 from ledger.hashing import Tag
+from ledger.terms import first_timeline
 from ledger.transaction import Body, Branch, ExpiryClass, Transaction, decode_transaction, sign_transaction
 from ledger.validators import Validator, ValidatorSet
 from node.effects import (
@@ -85,7 +86,7 @@ class Bench:
         setup = EngineSetup(
             genesis=GENESIS,
             me=me,
-            signer=SIGNERS[me],
+            signers=(SIGNERS[me],),
             head=genesis_head(GENESIS),
             records=self.records,
             verify=verify[False],
@@ -124,9 +125,8 @@ class Bench:
         effect = next(effect for effect in self.effects if isinstance(effect, Execute))
         self.effects.remove(effect)
         block = effect.block
-        self._do(
-            self.engine.handle(Executed(Outcome(block.header.height, block.hash, root, root, GENESIS.validators, None)))
-        )
+        outcome = Outcome(block.header.height, block.hash, root, root, first_timeline(GENESIS), None)
+        self._do(self.engine.handle(Executed(outcome)))
 
     def store(self) -> None:
         """All that is sealed is stored."""

@@ -283,7 +283,7 @@ def test_a_quorum_against_our_result_stops_us():
 def test_an_observer_follows_without_a_word():
     bench = prepared_bench()
     observer = Bench(me="Anneng")
-    observer.state.signer = None
+    observer.state.signers.clear()
     observer.admit(TX)
     observer.hear("Bohui", pre_prepare(HEADER, TX))
     for name in NAMES[1:]:

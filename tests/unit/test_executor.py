@@ -10,14 +10,14 @@ import pytest
 from contracts import executor, views
 from contracts.codes import Code, describe, markdown
 from contracts.contract import Business, Contract, Role
-from contracts.host import SCHEDULE, Failure, Host, ScheduledCall, Table, schedule_key
+from contracts.host import SCHEDULE, TIMELINE, Decided, Failure, Host, ScheduledCall, Table, schedule_key
 from contracts.library import METHODS
 from contracts.memory import MemoryState
-from contracts.system import SETS, branch_heads, height_key
+from contracts.system import branch_heads
 from contracts.tariff import ServiceFee
 from ledger.codec import Wire, decode, encode
 from ledger.errors import ClientError, OurError
-from ledger.genesis import Parameters
+from ledger.terms import first_timeline
 from ledger.transaction import Branch, ExpiryClass
 from ledger.units import U63
 from ledger.validators import ValidatorSet
@@ -83,7 +83,7 @@ def test_slices_give_the_same_as_one_run():
     chain = Chain()
     calls = [Call(f"d{i}", "money", "pay", PAY | {"to": key("d5")}) for i in range(4)]
     transactions = tuple(chain.transaction(call) for call in calls)
-    block = executor.BlockInput(bytes(32), 1, chain.now_ms, "SGCC", transactions, validators(), Parameters())
+    block = executor.BlockInput(bytes(32), 1, chain.now_ms, "SGCC", transactions)
     slices = executor.execute_block(chain.state, block)
     count = 0
     try:
@@ -116,14 +116,17 @@ def test_an_empty_block_changes_nothing():
     assert chain.last.changes == {}
 
 
-def test_the_set_schedule_rules_the_next_set():
+def test_the_timeline_of_the_state_rules_and_what_is_over_leaves_it():
     chain = Chain()
-    later = ValidatorSet(1, validators().validators[:4])
-    chain.state.entries[SETS.key(height_key(3))] = encode(later)
+    first = first_timeline(genesis())
+    later = msgspec.structs.replace(first[0], height=3, validators=ValidatorSet(1, validators().validators[:4]))
+    chain.state.entries[TIMELINE.key()] = encode(Decided((*first, later)))
     chain.block()
-    assert chain.last.next_set == validators()
+    assert chain.last.timeline == (*first, later)
+    assert chain.last.changes == {}
     chain.block()
-    assert chain.last.next_set == later
+    assert chain.last.timeline == (later,)
+    assert chain.last.changes == {TIMELINE.key(): encode(Decided((later,)))}
 
 
 def test_changes_come_in_key_order():
@@ -284,7 +287,7 @@ def test_F20_scheduled_calls_are_bounded_by_gas_and_carried_over(made):
 
 def test_F20_iterate_merges_writes_and_state_in_key_order():
     state = MemoryState({ROWS.key(b"x" + bytes([i])): encode(Number(i)) for i in (1, 3, 5)})
-    host = Host(state, METHODS, 1, 1)
+    host = Host(state, METHODS, bytes(32), 1, 1)
     host.begin(b"", b"", 10**7)
     host.contract = 900
     host.put(ROWS, b"x\x02", Number(2))
@@ -295,7 +298,7 @@ def test_F20_iterate_merges_writes_and_state_in_key_order():
 
 
 def test_F20_depth_is_bounded():
-    host = Host(MemoryState(), METHODS, 1, 1)
+    host = Host(MemoryState(), METHODS, bytes(32), 1, 1)
     host.begin(b"", b"", 10**7)
     host._stack[:] = range(100, 108)
     with pytest.raises(Failure) as failed:

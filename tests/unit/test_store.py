@@ -53,9 +53,9 @@ def sealed_block(store: Store, transactions=(), changes=None, head: Head | None 
     sealed = chain.seal(block, result, SIGNERS, range(3))
     work = BlockWork(tuple(sorted((changes or {}).items())), change.tiles, receipts)
     root = receipts_root([receipt_leaf(raw) for raw in receipts])
-    outcome = Outcome(height, block.hash, change.root, root, GENESIS.validators, work)
+    outcome = Outcome(height, block.hash, change.root, root, parent.timeline, work)
     tip = parent.tip.after(block.header_raw, block.header, GENESIS.validators)
-    return StoreSealed(block, sealed, outcome, parent.after(tip, result_digest(sealed.result), GENESIS.validators))
+    return StoreSealed(block, sealed, outcome, parent.after(tip, result_digest(sealed.result), parent.timeline))
 
 
 def grow(store: Store, blocks: int) -> None:
