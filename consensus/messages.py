@@ -12,6 +12,7 @@ from msgspec import Meta
 from ledger.block import SealedHeader, Vote, header_hash
 from ledger.codec import Wire, decode, encode
 from ledger.errors import PeerError
+from ledger.evidence import vote_place
 from ledger.hashing import HASH_BYTES, Tag, sm3
 from ledger.units import U32, U63, Hash, Signature
 from ledger.validators import VALIDATORS_MAX
@@ -215,4 +216,4 @@ class Scope(Wire):
         return sm3(Tag.NEW_VIEW, self._place(view), header_hash(proposal.header), encode(view_changes))
 
     def _place(self, view: int) -> bytes:
-        return self.chain_id + self.set_hash + self.height.to_bytes(8, "big") + view.to_bytes(4, "big")
+        return vote_place(self.chain_id, self.set_hash, self.height, view)

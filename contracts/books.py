@@ -110,6 +110,19 @@ class PoolDebt(Wire):
     amount_fen: U63
 
 
+class Lock(Wire):
+    """Margin of a company that left. Key: its name."""
+
+    until_ms: U63
+    """Until then nothing of it is released: its former keys might yet prove to have lied."""
+
+
+class FineDebt(Wire):
+    """A fine that would have taken the headroom below zero: the next deposit pays it. Key: debtor, NUL, payee."""
+
+    amount_fen: U63
+
+
 class Settings(Wire):
     """From genesis."""
 
@@ -123,6 +136,8 @@ DUES = Table(MONEY, b"d", Due)
 HOLDS = Table(MONEY, b"h", Hold)
 PAYOUTS = Table(MONEY, b"o", Payout)
 POOL_DEBTS = Table(MONEY, b"r", PoolDebt)
+LOCKS = Table(MONEY, b"l", Lock)
+FINE_DEBTS = Table(MONEY, b"f", FineDebt)
 SETTINGS = Table(MONEY, b"s", Settings)
 
 

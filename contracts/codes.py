@@ -51,6 +51,9 @@ class Code(IntEnum):
     PERMISSION_UNKNOWN = 1007, "the permission table has no row for this method"
     PERMISSION_FIXED = 1008, "who may change the permission table does not change: nobody could change it back"
 
+    ROLES_INVALID = 1009, "a company needs a role, and only roles of companies"
+    COMPANY_EXISTS = 1010, "a company has or had this name"
+
     WALLET_UNKNOWN = 2001, "the sender has no wallet"
     PAYEE_UNKNOWN = 2002, "the payee has no wallet"
     OVERSPENT = 2003, "the wallet holds less than the amount"
@@ -67,6 +70,10 @@ class Code(IntEnum):
     COMPANY_UNKNOWN = 2011, "no such company"
     MARGIN_TOO_SMALL = 2012, "the margin holds less, or the rest would not cover what the company owes and reserves"
     PAY_SELF = 2013, "payer and payee are the same wallet"
+
+    MARGIN_LOCKED = 2014, "the company has left; its margin is locked for some time"
+    NOT_SETTLED = 2015, "the company has wallets, claims, reservations or debts that must be settled first"
+    COMPANY_LEFT = 2016, "the driver's or the pile's company has left the consortium"
 
     PILE_EXISTS = 3001, "a pile of this name is registered"
     PILE_UNKNOWN = 3002, "no such pile"
@@ -103,6 +110,25 @@ class Code(IntEnum):
     READING_FORGED = 5011, "the reading is not signed by the pile"
     READING_MISMATCH = 5012, "the reading is of another session, or older than the one claimed"
 
+    NODE_KEY_TAKEN = 6001, "the TLS key is that of a node already"
+    NODE_UNKNOWN = 6002, "the company has no node yet; it names one by governance.set_node"
+    VOTE_KEY_USED = 6003, "the vote key was registered before; each epoch takes a new one"
+    VOTE_KEY_UNPROVEN = 6004, "the proof is not the vote key's own signature"
+    VOTE_KEY_MISSING = 6005, "the company has registered no vote key for the next epoch"
+    VOTE_KEY_UNKNOWN = 6006, "no company ever registered this vote key"
+    NO_VALIDATOR = 6007, "the company does not vote"
+    VOTES_ALREADY = 6008, "the company votes already"
+    RENEWED_LATELY = 6009, "the company has changed its keys lately; each change is a new epoch"
+    SET_SIZE = 6010, "with that there would be fewer than four validators, or more than a hundred"
+    OBSERVERS_TOO_MANY = 6011, "there are as many observers as every member can connect to"
+    PROPOSAL_UNKNOWN = 6012, "no such proposal waits: it is decided, or has lapsed"
+    PROPOSALS_TOO_MANY = 6013, "the company has eight proposals waiting"
+    APPROVED_ALREADY = 6014, "the company has approved the proposal"
+    NO_VOICE = 6015, "the proposal is about the sender's company, or it is suspended"
+    PARAMETER_FIXED = 6016, "limits of expiry and the start limit of sessions are fixed at genesis"
+    EVIDENCE_INVALID = 6017, "the two votes do not contradict each other, or the key did not sign both"
+    FINED_ALREADY = 6018, "an equivocation of this vote key has been fined"
+
 
 _BY_NUMBER = {code.value: code for code in Code}
 
@@ -121,7 +147,8 @@ def markdown() -> str:
     return (
         "# Codes of receipts\n\n"
         "Printed from `contracts/codes.py` by its function `markdown()`; a test says when this page is stale.\n"
-        "1…99: executor and host. 1xxx identity, 2xxx money, 3xxx registry, 4xxx tariff, 5xxx session.\n"
+        "1…99: executor and host. 1xxx identity, 2xxx money, 3xxx registry, 4xxx tariff, 5xxx session,\n"
+        "6xxx governance. "
         "Whatever the code, nothing changed; the gas is charged.\n\n"
         f"| code | name | meaning |\n|---|---|---|\n{rows}\n"
     )

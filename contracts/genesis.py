@@ -4,7 +4,7 @@ from typing import Annotated, TypeVar
 
 from msgspec import Meta
 
-from contracts import books, identity, registry, session, tariff
+from contracts import books, identity, registry, seats, session, tariff
 from contracts.contract import COMPANY_ROLES, Role
 from contracts.host import TIMELINE, Decided, Table
 from contracts.library import METHODS
@@ -76,6 +76,9 @@ class ConsortiumParameters(Wire):
     """0.8 yuan per kWh (Tianjin, P1), 1 yuan per minute."""
     tariff_notice_ms: Span = 2 * 3_600_000
     """From a tariff's publication to its beginning, at least: time for drivers and operators to see it coming."""
+    governance: seats.Settings = seats.Settings(
+        fine_ppm=100_000, margin_lock_ms=90 * 24 * 3_600_000, proposal_ms=7 * 24 * 3_600_000, renewal_ms=3_600_000
+    )
 
 
 class Consortium(Wire):
@@ -154,6 +157,10 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
         limits.clock_error_max_ms,
     )
     put(session.SETTINGS, b"", times)
+    put(seats.SETTINGS, b"", limits.governance)
+    for member in genesis.validators.validators:
+        put(seats.SEATS, member.name.encode(), seats.Seat(member.node_key, "", False, 0))
+        put(seats.VOTE_KEYS, member.vote_key, seats.VoteKey(member.name, False))
     return dict(sorted(state.items()))
 
 

@@ -7,7 +7,8 @@ contract at the same time. A key is one company's, one account's or one device's
 The permission table says which roles may send which method, and in which type of business that is. The executor asks
 it before every call; a change takes effect with the next block, so all calls of one block are judged alike.
 
-Companies are those of the genesis document; admission by vote comes with governance.
+Companies are those of the genesis document and those that governance admits (contract 6); one that left keeps its
+name, and neither roles nor keys.
 """
 
 from typing import Annotated
@@ -16,8 +17,8 @@ from msgspec import Meta
 
 from contracts.codes import Code
 from contracts.contract import COMPANY_ROLES, Business, Contract, Role
-from contracts.host import Host, Table
-from contracts.numbers import IDENTITY, MONEY, REGISTRY, TARIFF
+from contracts.host import ITERATE_MAX, Host, Table
+from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, REGISTRY, TARIFF
 from ledger.codec import Wire
 from ledger.keys import Scheme
 from ledger.transaction import Branch
@@ -120,6 +121,32 @@ class PermitArgs(Wire):
     method: Name
     business: Business
     roles: tuple[Role, ...]
+
+
+class NoArgs(Wire):
+    """`identity.voices`."""
+
+
+class CompanyArgs(Wire):
+    """A company by name: methods of governance, and what it asks of others."""
+
+    company: Name
+
+
+class AdmitArgs(Wire):
+    """`governance.propose_admit`, `identity.admit_company`."""
+
+    company: Name
+    display_name: Name
+    roles: tuple[Role, ...]
+    company_key: PublicKey
+
+
+class ReplaceKeysArgs(Wire):
+    """`governance.propose_keys`, `identity.replace_keys`."""
+
+    company: Name
+    company_key: PublicKey
 
 
 class OpenWalletArgs(Wire):
@@ -234,6 +261,80 @@ def has_role(host: Host, args: RoleArgs) -> bool:
     """Whether there is such a company and it has the role."""
     company = host.get(COMPANIES, args.company.encode())
     return company is not None and args.role in company.roles
+
+
+# ── for governance ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@CONTRACT.internal(NoArgs, GOVERNANCE)
+def voices(host: Host, args: NoArgs) -> dict[str, tuple[Role, ...]]:
+    """Every company that has not left, with its roles."""
+    found = host.iterate(COMPANIES, b"", ITERATE_MAX)
+    return {name.decode(): company.roles for name, company in found if company.roles}
+
+
+@CONTRACT.internal(CompanyArgs, GOVERNANCE)
+def fine_payee(host: Host, args: CompanyArgs) -> str:
+    """Who receives a company's fine: the first regulator by name, or else the first company, that it is not itself."""
+    found = host.iterate(COMPANIES, b"", ITERATE_MAX)
+    others = [(name.decode(), company.roles) for name, company in found if name.decode() != args.company]
+    return next((name for name, roles in others if Role.REGULATOR in roles), others[0][0])
+
+
+@CONTRACT.internal(CompanyArgs, GOVERNANCE)
+def company_key(host: Host, args: CompanyArgs) -> bytes:
+    """A company's oldest key: what stands beside its vote key in a validator set."""
+    keys = _company(host, args.company).keys
+    return keys[0] if keys else host.fail(Code.COMPANY_UNKNOWN)
+
+
+@CONTRACT.internal(KeyArgs, GOVERNANCE)
+def check_free_key(host: Host, args: KeyArgs) -> None:
+    """Whether a vote key is sound, and nobody's key for anything else."""
+    _check_new_key(host, args.key)
+
+
+@CONTRACT.internal(AdmitArgs, GOVERNANCE)
+def admit_company(host: Host, args: AdmitArgs) -> None:
+    """A company joins, under a name that none ever had."""
+    roles = tuple(sorted(set(args.roles)))
+    if not roles or not COMPANY_ROLES.issuperset(roles):
+        host.fail(Code.ROLES_INVALID)
+    if host.get(COMPANIES, args.company.encode()) is not None:
+        host.fail(Code.COMPANY_EXISTS)
+    _check_new_key(host, args.company_key)
+    host.put(KEYS, args.company_key, CompanyKey(args.company, ALL_BUSINESSES))
+    host.put(COMPANIES, args.company.encode(), Company(args.display_name, roles, (args.company_key,)))
+    host.emit(_KEY_ADDED, KeyChanged(args.company, args.company_key))
+
+
+@CONTRACT.internal(ReplaceKeysArgs, GOVERNANCE)
+def replace_keys(host: Host, args: ReplaceKeysArgs) -> None:
+    """One new key in place of all that a company has."""
+    company = _company(host, args.company)
+    if not company.roles:
+        host.fail(Code.COMPANY_UNKNOWN)
+    _check_new_key(host, args.company_key)
+    _drop_keys(host, args.company, company)
+    host.put(KEYS, args.company_key, CompanyKey(args.company, ALL_BUSINESSES))
+    host.put(COMPANIES, args.company.encode(), Company(company.display_name, company.roles, (args.company_key,)))
+    host.emit(_KEY_ADDED, KeyChanged(args.company, args.company_key))
+
+
+@CONTRACT.internal(CompanyArgs, GOVERNANCE)
+def remove_company(host: Host, args: CompanyArgs) -> None:
+    """A company leaves: it keeps its name, and can do nothing."""
+    company = _company(host, args.company)
+    if not company.roles:
+        host.fail(Code.COMPANY_UNKNOWN)
+    _drop_keys(host, args.company, company)
+    host.put(COMPANIES, args.company.encode(), Company(company.display_name, (), ()))
+
+
+def _drop_keys(host: Host, name: str, company: Company) -> None:
+    for key in company.keys:
+        host.delete(KEYS, key)
+        host.emit(_KEY_REVOKED, KeyChanged(name, key))
 
 
 def _company(host: Host, name: str) -> Company:

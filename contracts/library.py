@@ -1,6 +1,6 @@
 """The contracts of this chain and their methods, in one table."""
 
-from contracts import identity, margin, money, registry, session, tariff
+from contracts import accusations, governance, identity, margin, money, registry, seats, session, tariff
 from contracts.contract import Contract, Method
 
 CONTRACTS: tuple[Contract, ...] = (
@@ -9,7 +9,10 @@ CONTRACTS: tuple[Contract, ...] = (
     registry.CONTRACT,
     tariff.CONTRACT,
     session.CONTRACT,
+    seats.CONTRACT,
 )
+PARTS = (accusations, governance, margin)
+"""Modules that add methods to a contract of another: importing them is what does it."""
 BY_NUMBER: dict[int, Contract] = {contract.number: contract for contract in CONTRACTS}
 BY_NAME: dict[str, Contract] = {contract.name: contract for contract in CONTRACTS}
 METHODS: dict[tuple[int, str], Method] = {
@@ -18,6 +21,4 @@ METHODS: dict[tuple[int, str], Method] = {
 """By contract number and method name: what the executor and calls between contracts look up."""
 
 REWARD = METHODS[money.CONTRACT.number, margin.reward.__name__]
-"""What the executor calls after a non-empty block. Importing `margin` is also what gives the money contract its other
-half.
-"""
+"""What the executor calls after a non-empty block."""

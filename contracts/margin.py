@@ -10,13 +10,28 @@
 
 from msgspec.structs import replace
 
-from contracts.books import BOOK_FEN_MAX, BOOKS, POOL_DEBTS, SETTINGS, PoolDebt, book_of, settle_claim
+from contracts.books import (
+    BOOK_FEN_MAX,
+    BOOKS,
+    FINE_DEBTS,
+    LOCKS,
+    POOL_DEBTS,
+    SETTINGS,
+    Book,
+    FineDebt,
+    Lock,
+    PoolDebt,
+    book_of,
+    settle_claim,
+)
 from contracts.codes import Code
 from contracts.contract import Role
 from contracts.host import ITERATE_MAX, SYSTEM, Host
+from contracts.identity import CompanyArgs
 from contracts.money import CONTRACT
+from contracts.numbers import GOVERNANCE
 from ledger.codec import Wire
-from ledger.units import U63, Name
+from ledger.units import U32, U63, Name
 
 
 class ConfirmArgs(Wire):
@@ -41,6 +56,21 @@ class RewardArgs(Wire):
 
     bookkeeper: Name
     payer: Name
+
+
+class FineArgs(Wire):
+    """`money.fine`: a part of a company's collateral."""
+
+    company: Name
+    payee: Name
+    part_ppm: U32
+
+
+class CloseArgs(Wire):
+    """`money.close_book`: a company leaves."""
+
+    company: Name
+    locked_until_ms: U63
 
 
 class ClaimPaid(Wire):
@@ -95,6 +125,7 @@ def deposit_margin(host: Host, args: MarginArgs) -> None:
     host.put(BOOKS, args.company.encode(), book)
     if book.pool_debt_fen:
         _pay_debts(host, args.company)
+    _pay_fines(host, args.company)
     _emit_margin(host, args.company)
 
 
@@ -105,6 +136,9 @@ def release_margin(host: Host, args: MarginArgs) -> None:
     amount_fen = args.collateral_fen + args.pool_fen + args.rewards_fen
     if amount_fen == 0:
         host.fail(Code.AMOUNT_ZERO)
+    lock = host.get(LOCKS, args.company.encode())
+    if lock is not None and host.now_ms < lock.until_ms:
+        host.fail(Code.MARGIN_LOCKED)
     if (
         args.collateral_fen > max(book.headroom_fen, 0)
         or args.pool_fen > book.pool_fen
@@ -137,6 +171,55 @@ def reward(host: Host, args: RewardArgs) -> None:
         key = args.payer.encode() + b"\0" + args.bookkeeper.encode()
         debt = host.get(POOL_DEBTS, key)
         host.put(POOL_DEBTS, key, PoolDebt(owed_fen + (debt.amount_fen if debt else 0)))
+
+
+@CONTRACT.internal(CompanyArgs, GOVERNANCE)
+def open_book(host: Host, args: CompanyArgs) -> None:
+    """A company has joined: an empty book, and no headroom until it deposits."""
+    host.put(BOOKS, args.company.encode(), Book())
+
+
+@CONTRACT.internal(CloseArgs, GOVERNANCE)
+def close_book(host: Host, args: CloseArgs) -> None:
+    """A company leaves: it has settled everything, and its margin is locked for a while."""
+    book = book_of(host, args.company)
+    open_fen = (book.cash_fen, book.wallets_fen, book.held_fen, book.due_fen, book.reserved_fen, book.owed_fen)
+    if any(open_fen) or book.pool_debt_fen:
+        host.fail(Code.NOT_SETTLED)
+    host.put(LOCKS, args.company.encode(), Lock(args.locked_until_ms))
+
+
+@CONTRACT.internal(FineArgs, GOVERNANCE)
+def fine(host: Host, args: FineArgs) -> int:
+    """Cut a company's collateral, as far as its headroom goes; its next deposit pays the rest. Returns the fine."""
+    book = book_of(host, args.company)
+    amount_fen = book.collateral_fen * args.part_ppm // 1_000_000
+    paid_fen = min(amount_fen, max(book.headroom_fen, 0))
+    _move_fine(host, args.company, args.payee, paid_fen)
+    if amount_fen > paid_fen:
+        key = args.company.encode() + b"\0" + args.payee.encode()
+        debt = host.get(FINE_DEBTS, key)
+        host.put(FINE_DEBTS, key, FineDebt(amount_fen - paid_fen + (debt.amount_fen if debt else 0)))
+    _emit_margin(host, args.company)
+    return amount_fen
+
+
+def _pay_fines(host: Host, company: str) -> None:
+    """Pay what is left of fines, payees by name, as far as the headroom goes."""
+    for key, debt in host.iterate(FINE_DEBTS, company.encode() + b"\0", ITERATE_MAX):
+        paid_fen = min(debt.amount_fen, max(book_of(host, company).headroom_fen, 0))
+        _move_fine(host, company, key.split(b"\0")[1].decode(), paid_fen)
+        if paid_fen == debt.amount_fen:
+            host.delete(FINE_DEBTS, key)
+        else:
+            host.put(FINE_DEBTS, key, FineDebt(debt.amount_fen - paid_fen))
+
+
+def _move_fine(host: Host, company: str, payee: str, amount_fen: int) -> None:
+    book = book_of(host, company)
+    host.put(BOOKS, company.encode(), replace(book, collateral_fen=book.collateral_fen - amount_fen))
+    book = book_of(host, payee)
+    host.put(BOOKS, payee.encode(), replace(book, rewards_fen=book.rewards_fen + amount_fen))
 
 
 def _move_reward(host: Host, payer: str, bookkeeper: str, amount_fen: int) -> None:

@@ -19,6 +19,7 @@ from contracts.books import (
     BOOK_FEN_MAX,
     BOOKS,
     HOLDS,
+    LOCKS,
     PAYOUTS,
     WALLETS,
     Hold,
@@ -215,6 +216,9 @@ def hold(host: Host, args: HoldArgs) -> str:
         host.fail(Code.AMOUNT_ZERO)
     if wallet.balance_fen < args.amount_fen:
         host.fail(Code.OVERSPENT)
+    for company in {wallet.home: None, args.operator: None}:
+        if host.get(LOCKS, company.encode()) is not None:
+            host.fail(Code.COMPANY_LEFT)
     _reserve(host, wallet.home, args.amount_fen, Code.NO_HEADROOM)
     if args.operator != wallet.home:
         _reserve(host, args.operator, args.amount_fen, Code.PILE_OPERATOR_NO_HEADROOM)

@@ -70,6 +70,8 @@ class Tag(Enum):
     API_CHALLENGE = "challenge"
     ALLOWANCE = "allowance"
     PEER_HELLO = "peer-hello"
+    VOTE_KEY = "vote-key"
+    """That a company holds a vote key which it registers."""
     KEY_SEED = "key-seed"
     """Derivation of a secret key from a seed."""
 

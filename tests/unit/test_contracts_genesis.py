@@ -31,7 +31,7 @@ def extreme(most: int) -> st.SearchStrategy[int]:
 def document(start_max_ms: int, **fields: int) -> Genesis:
     """A genesis document as it is read from a file. Raises PeerError or ClientError if it is refused."""
     caps = Caps(fields.pop("service_price_e4_max", 8_000), fields.pop("occupancy_fen_per_minute_max", 100))
-    setup = consortium(parameters=ConsortiumParameters(caps=caps, **fields))
+    setup = consortium(parameters=replace(ConsortiumParameters(caps=caps), **fields))
     fees = tuple(
         replace(
             setup_fee,

@@ -1,0 +1,59 @@
+"""Contract 6, governance, its third part: evidence of equivocation (F12).
+
+Two votes of one key that contradict each other prove themselves, so anybody may bring them. The key's company pays a
+part of its collateral, once for each key: a key lives for one epoch, and a liar usually lies many times. Whether the
+company keeps its vote, the others decide (`governance.propose_suspend`).
+"""
+
+from contracts.codes import Code
+from contracts.host import Host
+from contracts.identity import CompanyArgs
+from contracts.margin import FineArgs
+from contracts.numbers import IDENTITY, MONEY
+from contracts.seats import COMPANIES_MAY, CONTRACT, VOTE_KEYS, VoteKey, settings_of
+from ledger.codec import Wire
+from ledger.evidence import Equivocation, Phase, contradicts, statement_digest
+from ledger.units import U32, U63, Name, PublicKey
+
+
+class AccuseArgs(Wire):
+    """`governance.accuse`."""
+
+    evidence: Equivocation
+
+
+class Equivocated(Wire):
+    """Event `governance.equivocated`: proven for good."""
+
+    company: Name
+    vote_key: PublicKey
+    phase: Phase
+    height: U63
+    view: U32
+    fine_fen: U63
+
+
+_EQUIVOCATED = CONTRACT.event("governance.equivocated", Equivocated)
+
+
+@CONTRACT.method(AccuseArgs, COMPANIES_MAY)
+def accuse(host: Host, args: AccuseArgs) -> None:
+    """Prove that a vote key signed two values for one height, view and phase; its company is fined, once."""
+    evidence = args.evidence
+    record = host.get(VOTE_KEYS, evidence.vote_key)
+    if record is None:
+        host.fail(Code.VOTE_KEY_UNKNOWN)
+    if record.fined:
+        host.fail(Code.FINED_ALREADY)
+    if not contradicts(evidence):
+        host.fail(Code.EVIDENCE_INVALID)
+    for statement in (evidence.first, evidence.second):
+        # Votes of another chain (a testnet with the same keys) do not verify: the digest binds the chain.
+        if not host.verify(evidence.vote_key, statement_digest(host.chain_id, statement), statement.signature):
+            host.fail(Code.EVIDENCE_INVALID)
+    host.put(VOTE_KEYS, evidence.vote_key, VoteKey(record.company, True))
+    payee: str = host.call(IDENTITY, "fine_payee", CompanyArgs(record.company))
+    fine_fen: int = host.call(MONEY, "fine", FineArgs(record.company, payee, settings_of(host).fine_ppm))
+    first = evidence.first
+    event = Equivocated(record.company, evidence.vote_key, first.phase, first.height, first.view, fine_fen)
+    host.emit(_EQUIVOCATED, event)

@@ -1,0 +1,247 @@
+"""Contract 6, governance, its first half: nodes and vote keys, and how a decision becomes the chain's terms.
+
+A company with a node has a **seat**: it follows the chain as an observer, votes as a validator, or is suspended. Every
+new set is a new epoch and takes the fresh vote key of each member that has registered one, so that keys of former
+epochs can be erased; who registered none keeps its key, for nobody's silence may stop a decision. What is decided in
+block n rules from n + K + 1 on (`ledger.terms`).
+
+Proposals and approvals are the contract's other half, `contracts.governance`; evidence is `contracts.accusations`.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import Meta
+from msgspec.structs import replace
+
+from contracts.codes import Code
+from contracts.contract import COMPANY_ROLES, Business, Contract
+from contracts.host import Host, Table
+from contracts.identity import KeyArgs
+from contracts.numbers import GOVERNANCE, IDENTITY
+from ledger.codec import Wire
+from ledger.errors import OurError
+from ledger.genesis import Parameters
+from ledger.hashing import Tag, sm3
+from ledger.terms import OBSERVERS_MAX, Observer, Terms
+from ledger.transaction import Branch
+from ledger.units import U32, U63, Name, PublicKey, Signature, Span
+from ledger.validators import VALIDATORS_MAX, VALIDATORS_MIN, Validator
+
+CONTRACT = Contract(GOVERNANCE, "governance", Business.IDENTITY, Branch.GOVERNANCE)
+COMPANIES_MAY = tuple(sorted(COMPANY_ROLES))
+
+NodeKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
+"""Raw Ed25519 key of a node's TLS certificate."""
+Address = Annotated[str, Meta(max_length=255)]
+"""host:port for the other members to dial; empty where the node only dials itself."""
+
+
+# ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Seat(Wire):
+    """A company's node. Key: the company's name."""
+
+    node_key: NodeKey
+    address: Address
+    suspended: bool
+    renewed_ms: U63
+    """When the company last changed keys by itself."""
+
+
+class NextKey(Wire):
+    """A vote key that waits for the next epoch."""
+
+    company: Name
+    vote_key: PublicKey
+
+
+class NextKeys(Wire):
+    """All of them, sorted by company: one record, so that a decision costs the same for any number of members."""
+
+    keys: Annotated[tuple[NextKey, ...], Meta(max_length=VALIDATORS_MAX + OBSERVERS_MAX)]
+
+
+class VoteKey(Wire):
+    """A vote key that was ever registered. Key: the public key."""
+
+    company: Name
+    fined: bool
+    """Whether an equivocation of this key has cost its company its fine."""
+
+
+class Settings(Wire):
+    """From genesis."""
+
+    fine_ppm: Annotated[int, Meta(ge=0, le=1_000_000)]
+    """Part of the collateral that an equivocation costs."""
+    margin_lock_ms: Span
+    """How long the margin of a company that left stays locked."""
+    proposal_ms: Span
+    """How long a proposal may be approved."""
+    renewal_ms: Span
+    """Time between two changes of keys that a company makes by itself: each is a new epoch, which every light client
+    must follow.
+    """
+
+
+SEATS = Table(GOVERNANCE, b"s", Seat)
+NEXT_KEYS = Table(GOVERNANCE, b"n", NextKeys)
+VOTE_KEYS = Table(GOVERNANCE, b"k", VoteKey)
+SETTINGS = Table(GOVERNANCE, b"p", Settings)
+
+
+# ── arguments and events ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class NodeArgs(Wire):
+    """`governance.set_node`: the TLS key and address of the sender's node."""
+
+    node_key: NodeKey
+    address: Address
+
+
+class VoteKeyArgs(Wire):
+    """`governance.register_vote_key`, `governance.renew_vote_key`."""
+
+    vote_key: PublicKey
+    proof: Signature
+    """By the vote key, over `vote_key_digest`: nobody registers a key that another holds."""
+
+
+class TermsDecided(Wire):
+    """Event `governance.terms-decided`."""
+
+    height: U63
+    """The first block that they rule."""
+    epoch: U32
+    validators: U32
+    observers: U32
+
+
+_TERMS_DECIDED = CONTRACT.event("governance.terms-decided", TermsDecided)
+
+
+def vote_key_digest(chain_id: bytes, company: str, vote_key: bytes) -> bytes:
+    """What proves that a company holds the vote key that it registers."""
+    return sm3(Tag.VOTE_KEY, chain_id, len(vote_key).to_bytes(1, "big") + vote_key + company.encode())
+
+
+# ── methods ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@CONTRACT.method(NodeArgs, COMPANIES_MAY)
+def set_node(host: Host, args: NodeArgs) -> None:
+    """A company says which node is its own: a first one becomes an observer, another takes the former one's place."""
+    name = host.company or ""
+    terms = host.timeline[-1]
+    if args.node_key in terms.node_keys:
+        host.fail(Code.NODE_KEY_TAKEN)
+    seat = host.get(SEATS, name.encode())
+    if seat is None:
+        host.put(SEATS, name.encode(), Seat(args.node_key, args.address, False, host.now_ms))
+    else:
+        seat = _renewed(host, seat)
+        host.put(SEATS, name.encode(), replace(seat, node_key=args.node_key, address=args.address))
+    members = [
+        replace(member, node_key=args.node_key) if member.name == name else member
+        for member in terms.validators.validators
+    ]
+    observers = [observer for observer in terms.observers if observer.name != name]
+    if terms.validators.index_of(name) is None:
+        observers.append(Observer(name, args.node_key))
+    decide(host, members, observers)
+
+
+@CONTRACT.method(VoteKeyArgs, COMPANIES_MAY)
+def register_vote_key(host: Host, args: VoteKeyArgs) -> None:
+    """A company names the vote key that its node will use from the next epoch on."""
+    _register(host, host.company or "", args)
+
+
+@CONTRACT.method(VoteKeyArgs, COMPANIES_MAY)
+def renew_vote_key(host: Host, args: VoteKeyArgs) -> None:
+    """The same, and the next epoch begins at once: for a validator whose key is lost, or must not vote again."""
+    name = host.company or ""
+    terms = host.timeline[-1]
+    seat = host.get(SEATS, name.encode())
+    if seat is None or terms.validators.index_of(name) is None:
+        host.fail(Code.NO_VALIDATOR)
+    host.put(SEATS, name.encode(), _renewed(host, seat))
+    _register(host, name, args)
+    decide(host, terms.validators.validators, terms.observers, new_epoch=True)
+
+
+def decide(
+    host: Host,
+    members: Sequence[Validator],
+    observers: Sequence[Observer],
+    parameters: Parameters | None = None,
+    *,
+    new_epoch: bool = False,
+) -> None:
+    """Make members, observers and, if given, parameters the terms from K + 1 blocks on. A set that differs is a new
+    epoch, and takes the registered vote keys. Fails with SET_SIZE, OBSERVERS_TOO_MANY.
+    """
+    terms = host.timeline[-1]
+    if not VALIDATORS_MIN <= len(members) <= VALIDATORS_MAX:
+        host.fail(Code.SET_SIZE)
+    if len(observers) > OBSERVERS_MAX:
+        host.fail(Code.OBSERVERS_TOO_MANY)
+    if new_epoch or sorted(members, key=lambda member: member.name) != list(terms.validators.validators):
+        members = _with_fresh_keys(host, members)
+    validators = host.decide(members, observers, parameters or terms.parameters)
+    height = host.timeline[-1].height
+    host.emit(_TERMS_DECIDED, TermsDecided(height, validators.epoch, validators.size, len(observers)))
+
+
+def next_keys(host: Host) -> dict[str, bytes]:
+    """Company → the vote key that it has registered for the next epoch."""
+    found = host.get(NEXT_KEYS)
+    return {key.company: key.vote_key for key in found.keys} if found else {}
+
+
+def keep_next_keys(host: Host, keys: dict[str, bytes]) -> None:
+    """Write them."""
+    host.put(NEXT_KEYS, b"", NextKeys(tuple(NextKey(company, keys[company]) for company in sorted(keys))))
+
+
+def settings_of(host: Host) -> Settings:
+    """The contract's limits."""
+    found = host.get(SETTINGS)
+    if found is None:
+        raise OurError("settings-missing", "the governance contract has no settings in this state")
+    return found
+
+
+def is_voting(terms: Terms, company: str) -> bool:
+    """Whether a company votes under these terms."""
+    return terms.validators.index_of(company) is not None
+
+
+def _with_fresh_keys(host: Host, members: Sequence[Validator]) -> list[Validator]:
+    fresh = next_keys(host)
+    taken = {member.name: fresh.pop(member.name) for member in members if member.name in fresh}
+    if taken:
+        keep_next_keys(host, fresh)
+    return [replace(member, vote_key=taken.get(member.name, member.vote_key)) for member in members]
+
+
+def _register(host: Host, name: str, args: VoteKeyArgs) -> None:
+    if host.get(SEATS, name.encode()) is None:
+        host.fail(Code.NODE_UNKNOWN)
+    host.call(IDENTITY, "check_free_key", KeyArgs(args.vote_key))
+    if host.get(VOTE_KEYS, args.vote_key) is not None:
+        host.fail(Code.VOTE_KEY_USED)
+    if not host.verify(args.vote_key, vote_key_digest(host.chain_id, name, args.vote_key), args.proof):
+        host.fail(Code.VOTE_KEY_UNPROVEN)
+    host.put(VOTE_KEYS, args.vote_key, VoteKey(name, False))
+    keep_next_keys(host, next_keys(host) | {name: args.vote_key})
+
+
+def _renewed(host: Host, seat: Seat) -> Seat:
+    """The seat with a change of keys noted. Fails with RENEWED_LATELY."""
+    if host.now_ms < seat.renewed_ms + settings_of(host).renewal_ms:
+        host.fail(Code.RENEWED_LATELY)
+    return replace(seat, renewed_ms=host.now_ms)
