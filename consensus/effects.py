@@ -14,6 +14,7 @@ from consensus.head import Head
 from consensus.messages import Message
 from ledger.block import Block, SealedHeader
 from ledger.errors import OurError
+from ledger.evidence import Equivocation
 from ledger.terms import Timeline
 
 
@@ -100,6 +101,13 @@ class Charge(Struct, frozen=True):
     cut: bool = False
 
 
+class Accuse(Struct, frozen=True):
+    """A member contradicted itself: bring the evidence on chain."""
+
+    company: str
+    evidence: Equivocation
+
+
 class Log(Struct, frozen=True):
     """A line for the log."""
 
@@ -114,4 +122,4 @@ class Halt(Struct, frozen=True):
     error: OurError
 
 
-Effect = Persist | Truncate | Send | Execute | StoreSealed | Verify | Serve | Charge | Log | Halt
+Effect = Persist | Truncate | Send | Execute | StoreSealed | Verify | Serve | Charge | Accuse | Log | Halt

@@ -9,7 +9,7 @@ from typing import Annotated, cast
 
 from msgspec import Meta
 
-from ledger.block import SealedHeader, Vote, header_hash
+from ledger.block import Header, SealedHeader, Vote, header_hash
 from ledger.codec import Wire, decode, encode
 from ledger.errors import PeerError
 from ledger.evidence import vote_place
@@ -173,11 +173,23 @@ class Bodies(Wire, tag=12):
     raws: tuple[bytes, ...]
 
 
+class Shown(Wire, tag=13):
+    """What was proposed to the sender, for a peer that accepted another proposal of the same view."""
+
+    proposal: PrePrepare
+    """Without its list of leaves."""
+
+    @property
+    def height(self) -> int:
+        """The height that the header names. Raises PeerError `encoding-…`."""
+        return decode(Header, self.proposal.header).height
+
+
 Proposing = PrePrepare | NewView
 Vouching = Prepare | Commit | Checkpoint | ViewChange
 Own = Proposing | Vouching
 """Signed messages: each is on its sender's disk before it leaves."""
-Message = Own | Status | FetchBlocks | SealedBlocks | Transactions | FetchBodies | Bodies
+Message = Own | Status | FetchBlocks | SealedBlocks | Transactions | FetchBodies | Bodies | Shown
 
 
 def decode_message(data: bytes) -> Message:

@@ -4,6 +4,7 @@ Handlers read alike: what is ignored (and why), what must hold (or the peer is c
 draws the conclusions.
 """
 
+from consensus import equivocation
 from consensus import proposal as proposals
 from consensus.effects import Charge, Execute, Persist
 from consensus.messages import (
@@ -19,6 +20,7 @@ from consensus.records import CommitRecord, LockRecord
 from consensus.round import Proposal, Round
 from consensus.state import Entry, State
 from consensus.table import Phase, Trigger
+from ledger import evidence
 from ledger.block import Block, Header
 from ledger.codec import decode, encode
 from ledger.errors import PeerError
@@ -34,6 +36,7 @@ def on_pre_prepare(state: State, peer: str, message: PrePrepare) -> None:
     if height > round_.height or not state.has_room:
         return state.keep_for_later(height, peer, message)
     if message.view != 0 or round_.view != 0 or round_.phase is not Phase.WAITING:
+        equivocation.compare_proposal(state, message)
         return state.ignore("not waiting for a first proposal", peer, message)
     if peer != round_.primary_name(0):
         raise PeerError("proposal-stranger", f"it is the turn of {round_.primary_name(0)}")  # trap 15
@@ -82,9 +85,8 @@ def on_prepare(state: State, peer: str, message: Prepare) -> None:
         return state.keep_for_later(message.height, peer, message)
     if message.voter == round_.primary(message.view):
         raise PeerError("prepare-by-primary", "the primary's proposal is its vote (trap 4)")
-    if not round_.prepares.has(message.voter, message.view):
-        _check_vote(state, peer, message, Tag.PREPARE)
-        round_.prepares.add(message.voter, message.view, message.header_hash, message.signature)
+    _take_vote(state, peer, message, Tag.PREPARE)
+    equivocation.show_ours(state, peer, message.view, message.header_hash)
     return None
 
 
@@ -95,18 +97,26 @@ def on_commit(state: State, peer: str, message: Commit) -> None:
         return None  # ordinary: the quorum did not wait for it
     if message.height > round_.height:
         return state.keep_for_later(message.height, peer, message)
-    if not round_.commits.has(message.voter, message.view):
-        _check_vote(state, peer, message, Tag.COMMIT)
-        round_.commits.add(message.voter, message.view, message.header_hash, message.signature)
+    _take_vote(state, peer, message, Tag.COMMIT)
     return None
 
 
-def _check_vote(state: State, peer: str, message: Prepare | Commit, phase: Tag) -> None:
+def _take_vote(state: State, peer: str, message: Prepare | Commit, phase: Tag) -> None:
+    """Count a vote once it verified. A second one that differs is evidence against its member, and counts nothing."""
     round_ = state.round
     check_voter(state, peer, message.height, message.voter)
+    tally = round_.prepares if phase is Tag.PREPARE else round_.commits
+    known = tally.get(message.voter, message.view)
+    if known is not None and (known[0] == message.header_hash or equivocation.is_accused(state, message.voter)):
+        return  # ordinary: repeated
     digest = round_.scope.vote_digest(phase, message.view, message.header_hash)
     if not state.signed_by(message.height, message.voter, digest, message.signature):
         raise PeerError("vote-forged", f"a {phase.value} of {peer} does not verify")
+    vote = message.header_hash, message.signature
+    if known is None:
+        tally.add(message.voter, message.view, *vote)
+    else:
+        equivocation.accuse(state, message.voter, evidence.Phase[phase.name], message.view, known, vote)
 
 
 def check_voter(state: State, peer: str, height: int, voter: int) -> None:

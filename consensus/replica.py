@@ -7,7 +7,7 @@ it draws conclusions until there are none left.
 from collections.abc import Callable
 from typing import Any
 
-from consensus import bodies, catch_up, checkpoint, normal, recovery, view_change
+from consensus import bodies, catch_up, checkpoint, equivocation, normal, recovery, view_change
 from consensus.effects import Charge, Effect, Halt, Outcome
 from consensus.messages import (
     Bodies,
@@ -20,6 +20,7 @@ from consensus.messages import (
     Prepare,
     PrePrepare,
     SealedBlocks,
+    Shown,
     Status,
     ViewChange,
 )
@@ -42,6 +43,7 @@ HANDLERS: dict[type[Message], Handler] = {
     SealedBlocks: catch_up.on_sealed_blocks,
     FetchBodies: bodies.on_fetch_bodies,
     Bodies: bodies.on_bodies,
+    Shown: equivocation.on_shown,
 }
 
 CUTTING = frozenset(

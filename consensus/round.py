@@ -89,9 +89,9 @@ class Tally:
         if len(votes) > VIEWS_KEPT:
             del votes[min(votes)]
 
-    def has(self, voter: int, view: int) -> bool:
-        """Whether the member has voted in the view."""
-        return view in self._votes.get(voter, ())
+    def get(self, voter: int, view: int) -> tuple[bytes, bytes] | None:
+        """The member's (digest, signature) of the view, None if it has not voted."""
+        return self._votes.get(voter, {}).get(view)
 
     def supporters(self, view: int, digest: bytes) -> tuple[Vote, ...]:
         """Votes for the digest in the view, sorted by voter."""
@@ -127,6 +127,8 @@ class Round:
         self.commits = Tally()
         self.view_changes: dict[int, ViewChange] = {}
         """Voter → its latest request."""
+        self.shown: set[str] = set()
+        """Peers to whom we have shown our proposal because they accepted another."""
         self.lock: PreparedCertificate | None = None
         """The prepared certificate of the highest view: what this member must show in a view change (traps 9, 12)."""
         self.deadline_ms: int | None = None

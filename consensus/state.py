@@ -174,6 +174,9 @@ class State:
         self.later: dict[tuple[int, str, type[Message]], Message] = {}
         """Messages that come too early (trap 18): the newest per height, peer and kind, so K x peers x 5 at most."""
 
+        self.accused: set[bytes] = set()
+        """Vote keys of members of the open height that contradicted themselves since this process began."""
+
         self.now_ms = 0
         self.steady_ms = 0
         self.peers: dict[str, Status | None] = {}
@@ -220,6 +223,8 @@ class State:
         self.round = Round(self.tip, self.terms_at(self.tip.height + 1), self.chain_id)
         self.round.moved_ms = self.round.opened_ms = self.steady_ms
         self.round.parent_count = parent_count
+        if self.accused:
+            self.accused &= {member.vote_key for member in self.round.validators.validators}
         self.pool.parameters = self.parameters
 
     def position(self, height: int) -> int | None:

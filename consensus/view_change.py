@@ -5,6 +5,7 @@ the highest view that it has; any quorum of such requests holds a member of ever
 makes it live: views move only on f + 1 distinct requests, so no faulty minority moves them, and time-outs double.
 """
 
+from consensus import equivocation
 from consensus import proposal as proposals
 from consensus.certificates import check_prepared, choose, count_voters
 from consensus.messages import NewView, Own, PrePrepare, ViewChange
@@ -65,9 +66,9 @@ def on_view_change(state: State, peer: str, message: ViewChange) -> None:
     if message.height > round_.height:
         return state.keep_for_later(message.height, peer, message)
     known = round_.view_changes.get(message.voter)
-    if known is not None and known.view >= message.view:
-        return None  # ordinary: repeated
     check_voter(state, peer, message.height, message.voter)
+    if known is not None and known.view >= message.view:
+        return equivocation.compare_requests(state, known, message)
     _check_view_change(state, message)
     round_.view_changes[message.voter] = message
     return None
@@ -84,6 +85,7 @@ def _check_view_change(state: State, message: ViewChange) -> None:
             raise PeerError("certificate-late", "a certificate of the view asked for, or a later one")
         proposals.read(state, certificate.header, certificate.view)
         check_prepared(state, certificate)
+        equivocation.compare_certificate(state, certificate)
 
 
 def try_follow(state: State) -> bool:

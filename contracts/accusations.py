@@ -12,7 +12,7 @@ from contracts.margin import FineArgs
 from contracts.numbers import IDENTITY, MONEY
 from contracts.seats import COMPANIES_MAY, CONTRACT, VOTE_KEYS, VoteKey, settings_of
 from ledger.codec import Wire
-from ledger.evidence import Equivocation, Phase, contradicts, statement_digest
+from ledger.evidence import Equivocation, Phase, proves_equivocation
 from ledger.units import U32, U63, Name, PublicKey
 
 
@@ -45,12 +45,9 @@ def accuse(host: Host, args: AccuseArgs) -> None:
         host.fail(Code.VOTE_KEY_UNKNOWN)
     if record.fined:
         host.fail(Code.FINED_ALREADY)
-    if not contradicts(evidence):
+    # Votes of another chain (a testnet with the same keys) do not verify: the digest binds the chain.
+    if not proves_equivocation(host.chain_id, evidence, host.verify):
         host.fail(Code.EVIDENCE_INVALID)
-    for statement in (evidence.first, evidence.second):
-        # Votes of another chain (a testnet with the same keys) do not verify: the digest binds the chain.
-        if not host.verify(evidence.vote_key, statement_digest(host.chain_id, statement), statement.signature):
-            host.fail(Code.EVIDENCE_INVALID)
     host.put(VOTE_KEYS, evidence.vote_key, VoteKey(record.company, True))
     payee: str = host.call(IDENTITY, "fine_payee", CompanyArgs(record.company))
     fine_fen: int = host.call(MONEY, "fine", FineArgs(record.company, payee, settings_of(host).fine_ppm))

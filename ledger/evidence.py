@@ -5,6 +5,7 @@ content, prove by themselves that its holder lied to somebody. No honest member 
 view, phase), not even after a crash.
 """
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Annotated
 
@@ -90,9 +91,11 @@ def contradicts(evidence: Equivocation) -> bool:
     return same and first.content < second.content
 
 
-def proves_equivocation(chain_id: bytes, evidence: Equivocation) -> bool:
+def proves_equivocation(
+    chain_id: bytes, evidence: Equivocation, verifier: Callable[[bytes, bytes, bytes], bool] = verify
+) -> bool:
     """Whether the key signed both. Costs two verifications if the statements contradict each other at all."""
     return contradicts(evidence) and all(
-        verify(evidence.vote_key, statement_digest(chain_id, statement), statement.signature)
+        verifier(evidence.vote_key, statement_digest(chain_id, statement), statement.signature)
         for statement in (evidence.first, evidence.second)
     )

@@ -8,6 +8,7 @@ both from here.
 from msgspec import Struct
 
 from consensus.effects import (
+    Accuse,
     Charge,
     Effect,
     Execute,
@@ -26,6 +27,7 @@ from ledger.transaction import Transaction
 
 __all__ = [
     "TICK_MS",
+    "Accuse",
     "Admitted",
     "Charge",
     "DiskFull",
