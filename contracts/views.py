@@ -7,11 +7,13 @@ state, whose value decodes to the struct named.
 from collections import Counter
 from collections.abc import Iterator
 
-from contracts import books, identity, registry, session, tariff
+from contracts import books, governance, identity, registry, seats, session, tariff
 from contracts.books import Book, Wallet
+from contracts.governance import Proposal
 from contracts.host import StateReader
 from contracts.identity import Account, Company
 from contracts.registry import Pile, PileState
+from contracts.seats import Seat
 from contracts.session import Session
 from contracts.system import BRANCH_HEADS, branch_key
 from contracts.tariff import ServiceFee
@@ -57,6 +59,22 @@ def company(state: StateReader, name: str) -> Company | None:
 def companies(state: StateReader) -> dict[str, Company]:
     """All members by name."""
     return {key.decode(): record for key, record in identity.COMPANIES.scan(state)}
+
+
+def seat(state: StateReader, name: str) -> Seat | None:
+    """A company's node: its TLS key, its address, whether it is suspended."""
+    return seats.SEATS.read(state, name.encode())
+
+
+def next_vote_key(state: StateReader, name: str) -> bytes | None:
+    """The vote key that a company has registered for the next epoch."""
+    waiting = seats.NEXT_KEYS.read(state)
+    return next((key.vote_key for key in waiting.keys if key.company == name), None) if waiting else None
+
+
+def proposals(state: StateReader) -> dict[bytes, Proposal]:
+    """What waits for approval, by id: at most eight of each company."""
+    return dict(governance.PROPOSALS.scan(state))
 
 
 def book(state: StateReader, name: str) -> Book | None:

@@ -143,6 +143,18 @@ def load_key(path: Path, passphrase: bytes) -> SoftSigner:
     return signer
 
 
+def cost_of(path: Path) -> KdfCost:
+    """What a guess of a key file's passphrase costs, to make another one like it. Raises ClientError
+    `keystore-missing`, `keystore-malformed`.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=KeyFile).cost
+    except FileNotFoundError as error:
+        raise ClientError("keystore-missing", f"there is no key file {path}") from error
+    except msgspec.DecodeError as error:
+        raise ClientError("keystore-malformed", f"{path} is no key file: {error}") from error
+
+
 def passphrase_from_env_or_file(environ: Mapping[str, str]) -> bytes:
     """Return the passphrase of PILECHAIN_PASSPHRASE, or the content of the file that PILECHAIN_PASSPHRASE_FILE names.
 

@@ -72,6 +72,14 @@ def transaction(
 
 
 @query.command()
+def members(home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
+    """Who votes and who follows, what is decided, and which proposals wait for approval."""
+    from node.cli.query import members_of
+
+    _print(home, output, members_of)
+
+
+@query.command()
 def session(
     session_id: Annotated[str, typer.Argument(metavar="ID")],
     home: HomeOption = None,

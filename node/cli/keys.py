@@ -1,5 +1,6 @@
 """`pilechain keys …`: encrypted key files."""
 
+import asyncio
 import os
 from enum import StrEnum
 from pathlib import Path
@@ -8,9 +9,10 @@ from typing import Annotated
 import msgspec
 import typer
 
+from contracts import abi
 from ledger.errors import ClientError
 from ledger.keys import Scheme, SoftSigner, scheme_of
-from node.cli.options import Format, OutputOption, emit
+from node.cli.options import Format, HomeOption, OutputOption, emit, home_of
 from node.keystore import KeyFile, load_key, passphrase_from_env_or_file, save_key
 
 keys = typer.Typer(no_args_is_help=True, help="Make and look at encrypted key files.")
@@ -69,6 +71,34 @@ def show(
         load_key(file, passphrase_from_env_or_file(os.environ))
         shown["opens"] = True
     emit(shown, output)
+
+
+@keys.command()
+def renew(
+    home: HomeOption = None,
+    wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the seal.")] = 30.0,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Have a fresh vote key take over from the present one, which is lost, or has voted on what this node forgot.
+
+    Makes the key beside the present one, and signs the call with the company key. The node must run; it votes with the
+    new key nine blocks later.
+    """
+    from node.cli.submit import home_passphrase, load_signer, submit_call
+    from node.core.duties import vote_key_args
+    from node.core.vote_keys import next_key_file, next_vote_key
+
+    place = home_of(home)
+    config = place.config()
+    key_file = place.path(config.keys.vote)
+    signer = next_vote_key(key_file, home_passphrase(place))
+    call = abi.encode_call(
+        "governance", "renew_vote_key", **vote_key_args(place.genesis().hash(), config.node.company, signer)
+    )
+    shown = asyncio.run(submit_call(place, call, load_signer(place, None), wait_s))
+    emit({"vote_key": signer.public_key.hex(), "file": str(next_key_file(key_file)), **shown}, output)
+    if shown["code"]:
+        raise typer.Exit(1)
 
 
 def join(app: typer.Typer) -> None:

@@ -76,6 +76,29 @@ def company_of(snapshot: Snapshot, name: str) -> dict[str, Any]:
     return {"name": name, **readable(record), "book": readable(book), "headroom_fen": book.headroom_fen}
 
 
+def members_of(snapshot: Snapshot) -> dict[str, Any]:
+    """Who votes, who follows, and what is decided about that."""
+    timeline = snapshot.head.timeline
+    return {
+        "height": snapshot.height,
+        "seats": {name: readable(seat) for name in views.companies(snapshot) if (seat := views.seat(snapshot, name))},
+        "timeline": [
+            {
+                "from_height": terms.height,
+                "epoch": terms.validators.epoch,
+                "validators": [member.name for member in terms.validators.validators],
+                "observers": [observer.name for observer in terms.observers],
+                "parameters": readable(terms.parameters),
+            }
+            for terms in timeline
+        ],
+        "proposals": {
+            identity.hex(): {"change": type(proposal.change).__name__, **readable(proposal)}
+            for identity, proposal in views.proposals(snapshot).items()
+        },
+    }
+
+
 def state_at(snapshot: Snapshot, key: bytes, with_proof: bool) -> dict[str, Any]:
     """What the newest state holds under a key."""
     value = snapshot.get(key)

@@ -5,46 +5,35 @@ import os
 from pathlib import Path
 from typing import Any
 
-from contracts.abi import GAS_LIMIT, EncodedCall
+from contracts.abi import EncodedCall
 from ledger.errors import ClientError
 from ledger.keys import Signer, SoftSigner
-from ledger.transaction import Body, decode_transaction, sign_transaction
+from ledger.transaction import decode_transaction
+from node.calls import signed_call
 from node.cli.query import transaction_of
-from node.clock import ChainClock
 from node.home import Home
 from node.ipc.socket import CoreClient
 from node.keystore import load_key, passphrase_from_env_or_file
 from node.storage.reader import LedgerReader
-
-VALID_MS = 300_000
-"""Real time that a submitted call may wait for a block: half of what a chain allows."""
 
 
 def load_signer(home: Home, key: Path | None) -> SoftSigner:
     """The sender's key: a file, opened by PILECHAIN_PASSPHRASE[_FILE] or a file `passphrase` beside it; else this
     home's company key.
     """
-    settings = home.config().keys
-    beside = key.parent / "passphrase" if key else home.path(settings.passphrase_file or "config/passphrase")
-    environ = {"PILECHAIN_PASSPHRASE_FILE": str(beside)} if beside.exists() else {}
-    return load_key(key or home.path(settings.company), passphrase_from_env_or_file(environ | dict(os.environ)))
+    if key is None:
+        return load_key(home.path(home.config().keys.company), home_passphrase(home))
+    return load_key(key, _passphrase(key.parent / "passphrase"))
 
 
-def signed_call(call: EncodedCall, signer: Signer, chain_id: bytes, clock: ChainClock) -> bytes:
-    """The transaction of a call, signed, valid for `VALID_MS` from now. Its salt sets it apart from one like it."""
-    body = Body(
-        chain_id=chain_id,
-        sender=signer.public_key,
-        branch=call.branch,
-        expiry_class=call.expiry_class,
-        contract=call.contract,
-        method=call.method,
-        args=call.args,
-        gas_limit=GAS_LIMIT,
-        valid_until_ms=clock.now_ms() + VALID_MS * clock.speed,
-        salt=os.urandom(8),
-    )
-    return sign_transaction(body, signer)
+def home_passphrase(home: Home) -> bytes:
+    """The passphrase of a home's key files: PILECHAIN_PASSPHRASE[_FILE], or the file that the settings name."""
+    return _passphrase(home.path(home.config().keys.passphrase_file or "config/passphrase"))
+
+
+def _passphrase(file: Path) -> bytes:
+    environ = {"PILECHAIN_PASSPHRASE_FILE": str(file)} if file.exists() else {}
+    return passphrase_from_env_or_file(environ | dict(os.environ))
 
 
 async def submit_call(home: Home, call: EncodedCall, signer: Signer, wait_s: float) -> dict[str, Any]:

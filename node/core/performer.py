@@ -21,6 +21,7 @@ from node.core.execution import Execution
 from node.core.inbox import Inbox, RawMessage
 from node.core.stages import Stages
 from node.effects import (
+    Accuse,
     Admitted,
     Charge,
     Effect,
@@ -67,10 +68,11 @@ class Performer:
         reader: LedgerReader,
         complaints: Complaints,
         stages: Stages,
+        accuse: Callable[[Accuse], None],
         fail: Callable[[BaseException], None],
         log: Any,
     ) -> None:
-        """`fail(error)` stops the process: our own bug, or damage."""
+        """`accuse` brings evidence on chain; `fail(error)` stops the process: our own bug, or damage."""
         self._engine = engine
         self._inbox = inbox
         self._clock = clock
@@ -95,6 +97,7 @@ class Performer:
             Truncate: self._truncate,
             Serve: self._serve,
             Charge: self._charge,
+            Accuse: accuse,
             Log: self._write_log,
             Halt: self._halt,
         }

@@ -25,22 +25,22 @@ from contracts.genesis import genesis_state
 from ledger.codec import decode_trusted
 from ledger.errors import ClientError, OurError
 from ledger.genesis import Genesis
-from ledger.keys import SoftSigner
 from ledger.terms import terms_at
 from ledger.transaction import ExpiryClass, Signed, Transaction, transaction_id
 from node.config import Config, split_address
 from node.core.admission import Admission
 from node.core.complaints import Complaints
+from node.core.duties import Duties, load_company_signer
 from node.core.execution import Execution
 from node.core.inbox import Inbox
 from node.core.performer import Performer
 from node.core.stages import Stages
-from node.core.vote_mark import VoteMark
+from node.core.vote_keys import VoteKeys
 from node.effects import TICK_MS, DiskFull, Executed, Outcome, Stored
 from node.engine import Engine, EngineSetup
 from node.home import Home
 from node.ipc.socket import IpcServer
-from node.keystore import load_key, passphrase_from_env_or_file
+from node.keystore import passphrase_from_env_or_file
 from node.logs import configure_logs
 from node.network.tls import client_context, node_key, server_context
 from node.network.transport import PeerNetwork
@@ -80,15 +80,15 @@ class Core:
 
         passphrase = _passphrase(home, config)
         self._store = store = _open_store(home, genesis, config.store.map_bytes)
-        signer = None if config.node.observer else _vote_signer(home, config, passphrase)
-        self._wal = wal = _open_wal(home, config, signer)
+        keys = None if config.node.observer else _vote_keys(home, config, passphrase)
+        self._wal = wal = _open_wal(home, keys)
         with store.snapshot() as snapshot:
             self._terms = terms_at(snapshot.head.timeline, snapshot.height + 1)
             self._members = dict(self._terms.node_keys)
             setup = EngineSetup(
                 genesis=genesis,
                 me=self._company,
-                signers=(signer,) if signer else (),
+                signers=keys.signers if keys else (),
                 head=snapshot.head,
                 recent=tuple(_recent(snapshot, genesis)),
                 records=tuple(wal.recovered),
@@ -103,6 +103,18 @@ class Core:
         self._warn_of_wrong_keys()
         self._network = PeerNetwork(self._company, genesis.hash(), self._members.get, contexts, inbox, complaints)
         self._ipc = IpcServer(self._admission.submit, self.status)
+        company_signer = load_company_signer(home.path(config.keys.company), passphrase)
+        self._duties = Duties(
+            self._company,
+            genesis.hash(),
+            config.clock,
+            keys,
+            company_signer,
+            store,
+            self._engine,
+            self._admission,
+            log,
+        )
         self._performer = Performer(
             self._engine,
             inbox,
@@ -115,6 +127,7 @@ class Core:
             store,
             complaints,
             stages,
+            self._duties.accuse,
             self.fail,
             log,
         )
@@ -220,6 +233,8 @@ class Core:
                 log.info("disk_has_room_again")
                 self._writer.room.set()
                 self._inbox.put(DiskFull(False))
+            if not self._is_full:
+                await self._duties.keep_keys()
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -291,22 +306,19 @@ def _passphrase(home: Home, config: Config) -> bytes:
     return passphrase_from_env_or_file(environment)
 
 
-def _vote_signer(home: Home, config: Config, passphrase: bytes) -> SoftSigner | None:
-    """The vote key; None if it has voted on what the write-ahead log does not remember."""
+def _vote_keys(home: Home, config: Config, passphrase: bytes) -> VoteKeys:
+    """The vote keys. One that has voted on what the write-ahead log does not remember never votes again."""
     key_file = home.path(config.keys.vote)
-    signer = load_key(key_file, passphrase)
-    if VoteMark(key_file, signer.public_key).allows(newest_segment(home.wal)):
-        return signer
-    hint = "this node only observes, for it might vote twice; have a new vote key registered"
-    log.error("votes_forgotten", vote_key=str(key_file), wal=str(home.wal), hint=hint)
-    return None
+    keys = VoteKeys(key_file, passphrase, newest_segment(home.wal))
+    if not keys.may_vote:
+        hint = "this node only observes, for it might vote twice; run `pilechain keys renew` while it runs"
+        log.error("votes_forgotten", vote_key=str(key_file), wal=str(home.wal), hint=hint)
+    return keys
 
 
-def _open_wal(home: Home, config: Config, signer: SoftSigner | None) -> WriteAheadLog:
+def _open_wal(home: Home, keys: VoteKeys | None) -> WriteAheadLog:
     try:
-        if signer is None:
-            return WriteAheadLog(home.wal)
-        return WriteAheadLog(home.wal, VoteMark(home.path(config.keys.vote), signer.public_key).raise_to)
+        return WriteAheadLog(home.wal, keys.raise_marks) if keys else WriteAheadLog(home.wal)
     except OSError as error:
         if not is_full(error):
             raise

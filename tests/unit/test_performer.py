@@ -48,6 +48,7 @@ class World:
             network=me,
             reader=me,
             complaints=me,
+            accuse=me.accuse,
             stages=Stages(),
             fail=self.failed.append,
             log=None,
@@ -91,6 +92,9 @@ class World:
 
     def about(self, who, code, reason):
         self.done.append(("charge", who, code))
+
+    def accuse(self, effect):
+        self.done.append(("accuse", effect.company))
 
     async def turn(self, events=1):
         """Let the performer work on some messages until it is quiet."""

@@ -9,7 +9,7 @@ import pytest
 from ledger.errors import ClientError
 from ledger.keys import Scheme, SoftSigner
 from node.config import Config
-from node.core.process import _open_wal, _vote_signer
+from node.core.process import _open_wal, _vote_keys
 from node.core.vote_mark import VoteMark
 from node.home import Home
 from node.keystore import LIGHT, save_key
@@ -25,12 +25,12 @@ def new_key(home: Home, seed: bytes = b"1" * 32) -> None:
 
 def start(home: Home) -> bool:
     """Open key and log as core does; whether the node votes. A vote is logged if it does."""
-    signer = _vote_signer(home, Config(), b"secret")
-    log = _open_wal(home, Config(), signer)
-    if signer:
+    keys = _vote_keys(home, Config(), b"secret")
+    log = _open_wal(home, keys)
+    if keys.may_vote:
         log.append([(1, b"vote")])
     log.close()
-    return signer is not None
+    return keys.may_vote
 
 
 @pytest.fixture

@@ -1,0 +1,121 @@
+"""This node's vote keys on disk: the one in force, and the one that waits for the next epoch of the validator set.
+
+Every epoch takes fresh keys, so that nobody who gets at a node later can sign for a former epoch (long-range attack).
+The next key lies beside the present one as `….next.json`, each with a mark that says from where in the write-ahead log
+on it has voted (`node.core.vote_mark`). When the next key is in force, it takes the other's place, which is erased.
+"""
+
+import os
+import threading
+from pathlib import Path
+
+from ledger.keys import SoftSigner, scheme_of
+from node.core.vote_mark import VoteMark
+from node.keystore import cost_of, load_key, save_key
+
+
+class VoteKeys:
+    """Key files and their marks. Calls read, decrypt and write files, so they may take a tenth of a second."""
+
+    def __init__(self, key_file: Path, passphrase: bytes, newest_segment: int) -> None:
+        """Load the present key and, if there is one, the next. `newest_segment` is that of the log before it is opened.
+
+        Raises ClientError as `load_key` and `VoteMark` do.
+        """
+        self._file = key_file
+        self._next_file = next_key_file(key_file)
+        self._passphrase = passphrase
+        self._segment = newest_segment
+        self.present = load_key(key_file, passphrase)
+        self.may_vote = VoteMark(key_file, self.present.public_key).allows(newest_segment)
+        """Whether the log remembers all votes of the present key."""
+        self.waiting: SoftSigner | None = None
+        self._lock = threading.Lock()
+        """The log raises marks from its own thread while keys move."""
+        self.find_waiting()
+
+    @property
+    def signers(self) -> list[SoftSigner]:
+        """Keys that may vote."""
+        present = [self.present] if self.may_vote else []
+        return present + ([self.waiting] if self.waiting else [])
+
+    def raise_marks(self, segment: int) -> None:
+        """The log begins a new segment: votes of all keys may stand in it. Raises OSError."""
+        with self._lock:
+            self._segment = segment
+            if self.may_vote:
+                VoteMark(self._file, self.present.public_key).raise_to(segment)
+            if self.waiting:
+                VoteMark(self._next_file, self.waiting.public_key).raise_to(segment)
+
+    def find_waiting(self) -> SoftSigner | None:
+        """Load a next key that has come to lie there (made by a former life, or `pilechain keys renew`), unless the log
+        has forgotten votes of it. Returns it if it is new to us.
+        """
+        if self.waiting or not self._next_file.exists():
+            return None
+        found = load_key(self._next_file, self._passphrase)
+        with self._lock:
+            mark = VoteMark(self._next_file, found.public_key)
+            if not mark.allows(self._segment):
+                return None
+            mark.raise_to(self._segment)
+            self.waiting = found
+        return found
+
+    def make_waiting(self) -> SoftSigner:
+        """The next key, a fresh one if there is none yet. Raises OSError, ClientError as `save_key`."""
+        if self.waiting is None:
+            made = next_vote_key(self._file, self._passphrase)
+            with self._lock:
+                VoteMark(self._next_file, made.public_key).raise_to(self._segment)
+                self.waiting = made
+        return self.waiting
+
+    def promote(self) -> bytes:
+        """Let the next key take the place of the present one, which is erased; returns the latter's public key.
+
+        The mark goes first: were the machine to stop between the two, the present key would stand without its mark, and
+        it votes no more, while the next one would stand with it.
+        """
+        with self._lock:
+            return self._promote()
+
+    def _promote(self) -> bytes:
+        if self.waiting is None:
+            return b""
+        former, next_mark = self.present.public_key, _mark_of(self._next_file)
+        if next_mark.exists():
+            next_mark.replace(_mark_of(self._file))
+        self._next_file.replace(self._file)
+        folder = os.open(self._file.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+        self.present, self.waiting, self.may_vote = self.waiting, None, True
+        return former
+
+
+def next_key_file(key_file: Path) -> Path:
+    """Where the next key lies, beside the present one."""
+    return key_file.with_name(f"{key_file.stem}.next{key_file.suffix}")
+
+
+def next_vote_key(key_file: Path, passphrase: bytes) -> SoftSigner:
+    """The next key beside a vote key: the one that lies there, or a fresh one of the same scheme, encrypted alike.
+
+    Raises ClientError as `load_key` and `save_key` do, OSError.
+    """
+    file = next_key_file(key_file)
+    if file.exists():
+        return load_key(file, passphrase)
+    scheme = scheme_of(load_key(key_file, passphrase).public_key)
+    made = SoftSigner.from_seed(scheme, os.urandom(32))
+    save_key(file, made, passphrase, cost_of(key_file))
+    return made
+
+
+def _mark_of(key_file: Path) -> Path:
+    return key_file.with_name(key_file.name + ".voted")

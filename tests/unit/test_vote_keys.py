@@ -1,0 +1,99 @@
+"""Vote keys change with every epoch: what is due when, and what lies on disk."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from ledger.keys import Scheme, SoftSigner
+from node.core.key_plan import KeyFacts, KeyStep, next_step
+from node.core.vote_keys import VoteKeys, next_key_file, next_vote_key
+from node.core.vote_mark import VoteMark
+from node.keystore import LIGHT, load_key, save_key
+
+OLD, NEW = b"old", b"new"
+VOTING = KeyFacts(has_seat=True, present=OLD, decided=OLD, registered=None, held=OLD, waiting=None)
+
+
+@pytest.mark.parametrize(
+    ("facts", "step"),
+    [
+        ({}, KeyStep.REGISTER),
+        ({"waiting": NEW}, KeyStep.REGISTER),  # made, and its registration was lost
+        ({"waiting": NEW, "registered": b"lost"}, KeyStep.REGISTER),  # the registered one is on no disk any more
+        ({"waiting": NEW, "registered": NEW}, KeyStep.NONE),
+        ({"waiting": NEW, "decided": NEW}, KeyStep.NONE),  # it rules in some blocks
+        ({"waiting": NEW, "decided": NEW, "present": NEW}, KeyStep.PROMOTE),
+        ({"has_seat": False}, KeyStep.NONE),
+        ({"present": None, "decided": None}, KeyStep.REGISTER),  # an observer that is to vote one day
+        ({"present": None, "decided": None, "waiting": NEW, "registered": NEW}, KeyStep.NONE),
+        ({"held": None}, KeyStep.NONE),  # a restored node: the one that it was copied from may be running
+        ({"held": b"another"}, KeyStep.NONE),
+        ({"held": None, "waiting": NEW, "present": NEW}, KeyStep.PROMOTE),  # … until a key of its own is in force
+    ],
+)
+def test_F07_what_is_due(facts: dict[str, Any], step: KeyStep):
+    assert next_step(replace(VOTING, **facts)) is step
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A vote key's file."""
+    path = tmp_path / "vote_key.json"
+    save_key(path, SoftSigner.from_seed(Scheme.SM2, b"1" * 32), b"secret", LIGHT)
+    return path
+
+
+def mark(path):
+    """Content of the mark beside a key's file."""
+    return path.with_name(path.name + ".voted").read_text().split()
+
+
+def test_F07_the_next_key_takes_over_and_the_former_is_erased(file):
+    keys = VoteKeys(file, b"secret", 0)
+    keys.raise_marks(1)
+    former, fresh = keys.present, keys.make_waiting()
+    assert fresh.scheme is Scheme.SM2
+    assert keys.make_waiting() is fresh
+    assert [signer.public_key for signer in keys.signers] == [former.public_key, fresh.public_key]
+    keys.raise_marks(2)
+    assert keys.promote() == former.public_key
+    assert load_key(file, b"secret").public_key == fresh.public_key
+    assert not next_key_file(file).exists()
+    assert mark(file) == [fresh.public_key.hex(), "2"]
+    assert list(file.parent.iterdir()) == [file, file.with_name("vote_key.json.voted")]
+    assert keys.signers == [fresh]
+    assert keys.promote() == b""
+
+
+def test_F07_a_restart_finds_both_keys_and_neither_if_the_log_is_lost(file):
+    keys = VoteKeys(file, b"secret", 0)
+    keys.raise_marks(1)
+    fresh = keys.make_waiting()
+    assert len(VoteKeys(file, b"secret", 1).signers) == 2
+    lost = VoteKeys(file, b"secret", 0)
+    assert (lost.may_vote, lost.signers) == (False, [])
+    assert load_key(next_key_file(file), b"secret").public_key == fresh.public_key
+
+
+def test_F07_a_crash_between_mark_and_key_leaves_the_next_key_marked(file):
+    keys = VoteKeys(file, b"secret", 0)
+    keys.raise_marks(1)
+    former, fresh = keys.present, keys.make_waiting()
+
+    file.with_name("vote_key.next.json.voted").replace(file.with_name("vote_key.json.voted"))
+    again = VoteKeys(file, b"secret", 1)
+    assert [signer.public_key for signer in again.signers] == [former.public_key, fresh.public_key]
+    assert again.promote() == former.public_key
+    assert VoteMark(file, fresh.public_key).segment == 1
+
+
+def test_F07_a_key_that_comes_to_lie_there_is_found(file):
+    keys = VoteKeys(file, b"secret", 0)
+    assert keys.find_waiting() is None
+    renewed = next_vote_key(file, b"secret")  # `pilechain keys renew`, while the node runs
+    found = keys.find_waiting()
+    assert found is not None
+    assert found.public_key == renewed.public_key
+    assert next_vote_key(file, b"secret").public_key == renewed.public_key, "one, however often it is asked for"
+    assert keys.find_waiting() is None
