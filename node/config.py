@@ -64,6 +64,10 @@ class MqttSection(Struct, frozen=True):
     """Path of a file that holds the password."""
     ca: str = ""
     """CA bundle for TLS to the broker; empty for plain TCP on this machine."""
+    certificate: str = ""
+    """The gateway's client certificate, where the broker asks for one; its common name is the user name."""
+    key: str = ""
+    """Its key, perhaps encrypted under the node's passphrase."""
 
 
 class KeysSection(Struct, frozen=True):

@@ -12,6 +12,7 @@ from ledger.errors import ClientError, PeerError
 from ledger.genesis import Genesis
 from ledger.readable import readable
 from node.config import Config, load_config
+from node.keystore import passphrase_from_env_or_file
 
 DEFAULT_HOME = "~/.pilechain"
 
@@ -64,6 +65,15 @@ class Home(Struct, frozen=True):
     def config(self, flags: dict[str, object] | None = None) -> Config:
         """The settings in force. Raises ClientError as `load_config` does."""
         return load_config(self.config_file, os.environ, flags)
+
+    def passphrase(self, config: Config) -> bytes:
+        """What opens the node's keys: of the file that the settings name, else of the environment. Raises ClientError
+        `keystore-no-passphrase`.
+        """
+        environment = dict(os.environ)
+        if config.keys.passphrase_file:
+            environment = {"PILECHAIN_PASSPHRASE_FILE": str(self.path(config.keys.passphrase_file))}
+        return passphrase_from_env_or_file(environment)
 
     def genesis(self) -> Genesis:
         """The genesis document. Raises ClientError `genesis-missing` or `genesis-invalid`."""

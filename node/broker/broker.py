@@ -15,6 +15,7 @@ import pwd
 import shutil
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import structlog
@@ -176,16 +177,7 @@ def find_mosquitto() -> str | None:
 def write_mosquitto(settings: BrokerSettings) -> Path:
     """Write configuration, passwords and access rules; returns the configuration's path."""
     folder = settings.folder
-    root = topic_root(settings.chain_id)
-    rules = [f"pattern write {root}/d/%u/up", f"pattern read {root}/d/%u/down", f"pattern read {root}/head"]
-    for company in settings.companies:
-        rules += [
-            f"user {gateway_user(company)}",
-            f"topic read {root}/d/+/up",
-            f"topic write {root}/d/+/down",
-            f"topic readwrite {root}/head",
-        ]
-    _write_private(folder / "acl", rules)
+    _write_private(folder / "acl", mosquitto_rules(settings.chain_id, settings.companies))
     _write_private(folder / "passwords", [_mosquitto_password(*user) for user in settings.users().items()])
     lines = [
         f"listener {settings.port} {settings.host}",
@@ -209,6 +201,20 @@ def write_mosquitto(settings: BrokerSettings) -> Path:
     config = folder / "mosquitto.conf"
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return config
+
+
+def mosquitto_rules(chain_id: bytes, companies: Iterable[str]) -> list[str]:
+    """Lines of mosquitto's access rules, the same as `deploy/mosquitto/acl`, for the gateways of these companies."""
+    root = topic_root(chain_id)
+    rules = [f"pattern write {root}/d/%u/up", f"pattern read {root}/d/%u/down", f"pattern read {root}/head"]
+    for company in companies:
+        rules += [
+            f"user {gateway_user(company)}",
+            f"topic read {root}/d/+/up",
+            f"topic write {root}/d/+/down",
+            f"topic readwrite {root}/head",
+        ]
+    return rules
 
 
 def _mosquitto_password(user: str, password: str) -> str:

@@ -40,7 +40,6 @@ from node.effects import TICK_MS, DiskFull, Executed, Outcome, Stored
 from node.engine import Engine, EngineSetup
 from node.home import Home
 from node.ipc.socket import IpcServer
-from node.keystore import passphrase_from_env_or_file
 from node.logs import configure_logs
 from node.network.tls import client_context, node_key, server_context
 from node.network.transport import PeerNetwork
@@ -78,7 +77,7 @@ class Core:
         self._is_full = False
         complaints = Complaints(log)
 
-        passphrase = _passphrase(home, config)
+        passphrase = home.passphrase(config)
         self._store = store = _open_store(home, genesis, config.store.map_bytes)
         keys = None if config.node.observer else _vote_keys(home, config, passphrase)
         self._wal = wal = _open_wal(home, keys)
@@ -297,13 +296,6 @@ def _open_store(home: Home, genesis: Genesis, map_bytes: int) -> Store:
         return Store(home.ledger, genesis, genesis_state(genesis), map_bytes)
     except StoreFullError as error:
         raise ClientError("disk-full", f"{home.ledger}: {error}; make room, or raise store.map_bytes") from error
-
-
-def _passphrase(home: Home, config: Config) -> bytes:
-    environment = dict(os.environ)
-    if config.keys.passphrase_file:
-        environment = {"PILECHAIN_PASSPHRASE_FILE": str(home.path(config.keys.passphrase_file))}
-    return passphrase_from_env_or_file(environment)
 
 
 def _vote_keys(home: Home, config: Config, passphrase: bytes) -> VoteKeys:

@@ -38,6 +38,7 @@ from node.home import Home
 from node.ipc.link import BACK_OFF_MAX_S, BACK_OFF_MIN_S, CoreLink
 from node.ipc.socket import CoreClient
 from node.logs import configure_logs
+from node.network.tls import broker_context
 from node.storage.reader import LedgerReader
 
 PARTS = ("api", "gateway", "indexer")
@@ -135,11 +136,17 @@ def _gateway(home: Home, config: Config, ledger: LedgerReader, link: CoreLink, a
         port,
         client_id=mqtt.username or f"gateway-{config.node.company}",
         password=home.path(mqtt.password_file).read_text(encoding="utf-8").strip() if mqtt.password_file else "",
-        tls=ssl.create_default_context(cafile=home.path(mqtt.ca)) if mqtt.ca else None,
+        tls=_broker_tls(home, config) if mqtt.ca else None,
         senders=GATEWAY_SENDERS,
     )
     archive_signer = load_signer(home, home.path(config.keys.archive))
     return Gateway(config.node.company, ledger, link, archive, archive_signer, config.clock, settings)
+
+
+def _broker_tls(home: Home, config: Config) -> ssl.SSLContext:
+    mqtt = config.mqtt
+    certificate, key = (home.path(file) if file else None for file in (mqtt.certificate, mqtt.key))
+    return broker_context(home.path(mqtt.ca), certificate, key, home.passphrase(config))
 
 
 async def _open_ledger(home: Home, connect: Callable[[], Awaitable[CoreClient]]) -> LedgerReader:

@@ -4,10 +4,15 @@ The consortium's authority (Ed25519) signs one certificate per node (Ed25519, co
 TLS 1.3 only, both sides show a certificate, no other authority is trusted. The authority opens the door; who somebody
 *is* follows from the key in the certificate, looked up in the validator set that the ledger agrees on. So a stolen
 authority makes connections, never votes or identities.
+
+Another authority stands behind the MQTT broker: it signs the broker's, the gateways' and the piles' certificates. There
+the common name is the identity, and a list of revoked certificates ends it (deploy/mosquitto).
 """
 
 import ssl
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -34,7 +39,7 @@ def make_authority(consortium: str) -> tuple[bytes, bytes]:
     """(certificate PEM, key PEM) of a new certificate authority for the nodes of a consortium."""
     key = Ed25519PrivateKey.generate()
     name = _name(f"{consortium} authority")
-    certificate = _certificate(name, name, key.public_key(), key, is_authority=True)
+    certificate = _certificate(name, name, key.public_key(), key)
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return certificate.public_bytes(Encoding.PEM), pem
 
@@ -45,14 +50,35 @@ def make_node_certificate(
     """(certificate PEM, key PEM) of a company's node with a new key, encrypted under the node's passphrase. `node_key`
     tells the key that the validator set must name.
     """
-    authority = x509.load_pem_x509_certificate(authority_pem)
-    signer = load_pem_private_key(authority_key_pem, password=None)
-    if not isinstance(signer, Ed25519PrivateKey):
-        raise ClientError("authority-key", "the authority's key must be Ed25519")
+    return make_certificate(company, authority_pem, authority_key_pem, passphrase)
+
+
+def make_certificate(
+    common_name: str,
+    authority_pem: bytes,
+    authority_key_pem: bytes,
+    passphrase: bytes = b"",
+    hosts: Sequence[str] = (),
+) -> tuple[bytes, bytes]:
+    """(certificate PEM, key PEM) of a new key, encrypted if there is a passphrase. A server names its `hosts`, names or
+    addresses.
+    """
+    signer = _authority_key(authority_key_pem)
     key = Ed25519PrivateKey.generate()
-    certificate = _certificate(_name(company), authority.subject, key.public_key(), signer, is_authority=False)
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase))
+    certificate = _certificate(_name(common_name), _subject(authority_pem), key.public_key(), signer, hosts=hosts)
+    encryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
     return certificate.public_bytes(Encoding.PEM), pem
+
+
+def make_revocation_list(authority_pem: bytes, authority_key_pem: bytes, revoked: Iterable[bytes] = ()) -> bytes:
+    """The authority's list (PEM) of these certificates (PEM): whoever reads it lets none of them in."""
+    builder = x509.CertificateRevocationListBuilder(_subject(authority_pem), _NOT_BEFORE, _NOT_AFTER)
+    for pem in revoked:
+        serial = x509.load_pem_x509_certificate(pem).serial_number
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(_NOT_BEFORE).build()
+        builder = builder.add_revoked_certificate(entry)
+    return builder.sign(_authority_key(authority_key_pem), algorithm=None).public_bytes(Encoding.PEM)
 
 
 def node_key(certificate_pem: bytes) -> bytes:
@@ -84,20 +110,56 @@ def client_context(authority: Path, certificate: Path, key: Path, passphrase: by
     return _context(ssl.PROTOCOL_TLS_CLIENT, authority, certificate, key, passphrase)
 
 
+def broker_context(authority: Path, certificate: Path | None, key: Path | None, passphrase: bytes) -> ssl.SSLContext:
+    """Context of a client of the MQTT broker, which is known by its host name; with a certificate where the broker asks
+    for one, in one file with its key if `key` is None. Raises ClientError `tls-files` as `server_context` does.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # modems of piles know no newer one
+    _load(context, authority, certificate, key or certificate, passphrase)
+    return context
+
+
 def _context(protocol: int, authority: Path, certificate: Path, key: Path, passphrase: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False  # the key in the certificate is the identity; addresses may change
     context.verify_mode = ssl.CERT_REQUIRED
+    _load(context, authority, certificate, key, passphrase)
+    return context
+
+
+def _load(
+    context: ssl.SSLContext, authority: Path, certificate: Path | None, key: Path | None, passphrase: bytes
+) -> None:
     context.options |= ssl.OP_NO_COMPRESSION  # CRIME, CVE-2012-4929
     try:
         context.load_verify_locations(authority)  # and no other: the system's authorities are not asked
-        if key.stat().st_mode & 0o077:
-            raise ClientError("tls-files", f"{key} can be read by others; make it its owner's alone: chmod 600 {key}")
-        context.load_cert_chain(certificate, key, password=passphrase)
+        if certificate and key:
+            if key.stat().st_mode & 0o077:
+                message = f"{key} can be read by others; make it its owner's alone: chmod 600 {key}"
+                raise ClientError("tls-files", message)
+            context.load_cert_chain(certificate, key, password=passphrase)
     except (OSError, ssl.SSLError) as error:
         raise ClientError("tls-files", f"{authority}, {certificate}, {key}: {error}") from error
-    return context
+
+
+def _authority_key(pem: bytes) -> Ed25519PrivateKey:
+    key = load_pem_private_key(pem, password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ClientError("authority-key", "the authority's key must be Ed25519")
+    return key
+
+
+def _subject(pem: bytes) -> x509.Name:
+    return x509.load_pem_x509_certificate(pem).subject
+
+
+def _alternative(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _name(common_name: str) -> x509.Name:
@@ -105,8 +167,9 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _certificate(
-    subject: x509.Name, issuer: x509.Name, key: Ed25519PublicKey, signer: Ed25519PrivateKey, *, is_authority: bool
+    subject: x509.Name, issuer: x509.Name, key: Ed25519PublicKey, signer: Ed25519PrivateKey, hosts: Sequence[str] = ()
 ) -> x509.Certificate:
+    is_authority = subject == issuer
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -123,6 +186,9 @@ def _certificate(
     if not is_authority:
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]  # a node dials and is dialled
         builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+    if hosts:
+        names = x509.SubjectAlternativeName(map(_alternative, hosts))
+        builder = builder.add_extension(names, critical=False)
     return builder.sign(signer, algorithm=None)
 
 
