@@ -62,6 +62,7 @@ UV_COMPILE := uv pip compile pyproject.toml --quiet --universal --python-version
 lock: ## resolve the dependencies anew (ARGS="--upgrade" for newer versions)
 	$(UV_COMPILE) --output-file requirements.lock $(ARGS)
 	$(UV_COMPILE) --extra dev --constraint requirements.lock --output-file requirements-dev.lock $(ARGS)
+	echo "setuptools>=80" | $(subst pyproject.toml,-,$(UV_COMPILE)) --no-annotate --constraint requirements-dev.lock --output-file deploy/build.lock $(ARGS)
 
 clean: ## remove what was built, .venv included
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage

@@ -126,6 +126,7 @@ class CoreOfTests:
         self.answer = ("", "")
         self.seals_at_once = False
         self.peers = {member.name: 0 for member in grown.set.validators[1:]}
+        self.connected = sorted(self.peers)
 
     async def submit(self, raws: list[bytes]) -> list[tuple[str, str]]:
         """Remember, and perhaps seal."""
@@ -136,7 +137,7 @@ class CoreOfTests:
 
     async def status(self) -> dict[str, Any]:
         """What a core might say."""
-        return {"height": self.chain.height, "peers": self.peers, "view": 0}
+        return {"height": self.chain.height, "peers": self.peers, "connected": self.connected, "view": 0}
 
     async def sealed(self) -> AsyncIterator[int]:
         """Heights; a negative one in the queue breaks the connection."""

@@ -80,16 +80,20 @@ async def _until_signal(work: Any) -> Any:
 def fleet(
     folder: Annotated[Path, typer.Argument(help="Folder of a testnet whose nodes and broker run.")],
     piles: Annotated[int, typer.Option(min=1, help="Run the first so many registered piles.")] = 8,
+    drivers: Annotated[int, typer.Option(min=0, help="So many drivers charge, again and again.")] = 0,
     seconds: Annotated[float | None, typer.Option(min=0, help="End after so long; else at Ctrl-C.")] = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Run many piles of a testnet in one process, each with an MQTT connection of its own."""
     import uvloop
 
+    from node.config import LogSection
     from node.demo.fleet import run_fleet
+    from node.logs import configure_logs
     from node.testnet.make import Testnet
 
-    emit(uvloop.run(_until_signal(run_fleet(Testnet.load(folder), piles, seconds))), output)
+    configure_logs(LogSection())
+    emit(uvloop.run(_until_signal(run_fleet(Testnet.load(folder), piles, drivers, seconds))), output)
 
 
 def join(app: typer.Typer) -> None:

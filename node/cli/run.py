@@ -31,11 +31,23 @@ def start(
     asyncio.run(supervise(place, only.value if only else None))
 
 
-def status(home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
+def status(
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Ask whether it should get traffic: exit code 1 and the reasons if not.")
+    ] = False,
+    home: HomeOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
     """Print what the node says of itself: height, view, primary, peers, waiting transactions."""
-    from node.ipc.status import core_status
+    from node.ipc.status import core_status, readiness
 
-    emit(asyncio.run(core_status(home_of(home))), output)
+    if not ready:
+        emit(asyncio.run(core_status(home_of(home))), output)
+        return
+    answer = readiness(home_of(home))
+    emit(answer, output)
+    if not answer["ready"]:
+        raise typer.Exit(1)
 
 
 def join(app: typer.Typer) -> None:

@@ -58,8 +58,16 @@ def new_testnet(
     speed: Annotated[int, typer.Option(min=1, max=10_000, help="Factor of the chain clock.")] = 1,
     base_port: Annotated[int, typer.Option(min=0, help="First port; 0 takes free ones.")] = 26656,
     drivers: Annotated[int, typer.Option(min=0, max=10_000, help="Driver accounts with money.")] = 8,
+    wallet_fen: Annotated[int, typer.Option(min=0, max=10**9, help="Money of each driver.")] = 100_000,
     piles: Annotated[int, typer.Option(min=0, max=10_000, help="Registered piles.")] = 8,
     start: Annotated[bool, typer.Option("--start", help="Start broker and all nodes, and stay until Ctrl-C.")] = False,
+    containers: Annotated[
+        bool,
+        typer.Option(
+            "--containers",
+            help="For docker-compose.yml: each node in a container, the broker with certificates. What is there stays.",
+        ),
+    ] = False,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Make the nodes of a whole consortium on this machine: keys, certificates, genesis, settings. For trying out, not
@@ -67,15 +75,20 @@ def new_testnet(
     """
     import asyncio
 
-    from node.testnet.make import TestnetPlan, example_drivers, example_piles, make_testnet
+    from node.testnet.make import Testnet, TestnetPlan, example_drivers, example_piles, make_testnet
 
+    if containers and Testnet.exists(folder):  # `up` again
+        emit(Testnet.load(folder).describe(), output)
+        return
     plan = TestnetPlan(
         nodes=nodes,
         profile=profile,
         speed=speed,
         base_port=base_port,
         piles=example_piles(piles),
-        drivers=example_drivers(drivers),
+        drivers=example_drivers(drivers, wallet_fen),
+        containers=containers,
+        log_format="json" if containers else "console",
     )
     made = make_testnet(folder, plan)
     emit(made.describe(), output)

@@ -25,9 +25,12 @@ from node.broker.broker import password_of
 from node.clock import ChainClock
 from node.config import split_address
 from node.demo.percentiles import percentiles
+from node.demo.traffic import Motorist, Traffic
 from node.gateway.pile_prices import SessionPrices
+from node.network.tls import broker_context
 from node.testnet.consortium import Pile
-from node.testnet.make import Testnet
+from node.testnet.containers import DEVICES
+from node.testnet.make import Testnet, example_drivers
 
 CONNECTS_PER_S = 200
 """New connections to the broker: a stampede of hundreds would make some of them time out."""
@@ -73,7 +76,6 @@ class Fleet:
         anchor = LightState(
             chain_id=genesis.hash(), owner_key=b"", validators=genesis.validators, time_ms=genesis.time_ms
         )
-        broker = split_address(testnet.broker)
 
         def agent(pile: Pile, on_effect: EffectWatcher) -> PileAgent:
             return PileAgent(
@@ -81,7 +83,7 @@ class Fleet:
                 anchor,
                 testnet.signer("pile", pile.name),
                 clock,
-                MqttSettings(*broker, pile.name, password_of(testnet.broker_secret, pile.name)),
+                _login(pile.name, testnet),
                 MemoryFlash(),
                 self._cache,
                 on_effect,
@@ -123,36 +125,59 @@ class Fleet:
         return total
 
 
+def _login(name: str, testnet: Testnet) -> MqttSettings:
+    """How a pile makes itself known to the broker: by certificate or password."""
+    broker = split_address(testnet.broker)
+    if not testnet.certificates:
+        return MqttSettings(*broker, name, password_of(testnet.broker_secret, name))
+    folder = testnet.root / DEVICES
+    return MqttSettings(*broker, name, tls=broker_context(folder / "ca.pem", folder / f"{name}.pem", None, b""))
+
+
 def _config(pile: Pile, testnet: Testnet) -> PileConfig:
     """A pile's settings; waits for answers are real time, so they grow with the speed of the clock."""
     archive_key = testnet.signer("archive", pile.operator).public_key
     normal = PileConfig(pile.name, pile.power_w, SessionPrices(), archive_key)
     return structs.replace(
         normal,
-        retry_first_ms=normal.retry_first_ms * testnet.speed,
-        retry_max_ms=normal.retry_max_ms * testnet.speed,
+        retry_first_ms=normal.retry_first_ms * testnet.clock.speed,
+        retry_max_ms=normal.retry_max_ms * testnet.clock.speed,
     )
 
 
-async def run_fleet(testnet: Testnet, count: int, seconds: float | None) -> dict[str, Any]:
+async def run_fleet(testnet: Testnet, count: int, drivers: int, seconds: float | None) -> dict[str, Any]:
     """Run the first piles of a testnet whose nodes and broker run, for so long or until cancelled; what they did.
+    The first drivers charge at them, each at its own.
 
-    Raises ClientError `fleet-too-large` when fewer piles are registered.
+    Raises ClientError `fleet-too-large` when fewer piles or drivers are registered.
     """
-    home = testnet.home(next(iter(testnet.nodes)))
-    genesis = home.genesis()
-    records = [setup.pile for setup in consortium_of(genesis).piles][:count]
+    genesis = testnet.genesis()
+    consortium = consortium_of(genesis)
+    records = [setup.pile for setup in consortium.piles][:count]
     if len(records) < count:
         raise ClientError("fleet-too-large", f"{count} piles wanted, {len(records)} are registered")
+    if drivers > min(count, len(consortium.accounts)):
+        message = f"{drivers} drivers wanted for {count} piles, {len(consortium.accounts)} are registered"
+        raise ClientError("fleet-too-large", message)
     piles = [Pile(p.name, p.operator, p.latitude_e7, p.longitude_e7, p.power_w) for p in records]
-    fleet = Fleet(testnet, genesis, home.config().clock, piles)
+    fleet = Fleet(testnet, genesis, testnet.clock, piles)
+    motorists = [
+        Motorist(testnet.signer("driver", driver.name), testnet.nodes[driver.home].api, pile.name)
+        for driver, pile in zip(example_drivers(drivers), piles, strict=False)
+    ]
+    traffic = Traffic(genesis.hash(), testnet.clock, fleet.chargers, motorists)
     with suppress(TimeoutError, asyncio.CancelledError):
-        async with asyncio.timeout(seconds):
-            await fleet.run()
+        async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
+            tasks.create_task(fleet.run())
+            if motorists:
+                tasks.create_task(traffic.run())
     return {
         "piles": count,
         "connected": fleet.connected,
         "statuses": dict(fleet.statuses()),
         "bytes_per_pile": percentiles(fleet.bytes_per_pile()),
         "notes": dict(fleet.notes()),
+        "settled": traffic.settled,
+        "energy_wh": traffic.energy_wh,
+        "failed": dict(traffic.failed),
     }

@@ -105,6 +105,11 @@ def station_key(station: Station) -> str:
     return f"S{station.name}"
 
 
+def deposit_for(energy_wh: int) -> int:
+    """Escrow (fen) of a session that wants so much: more than any bill of it."""
+    return DEPOSIT_BASE_FEN + energy_cost_fen(energy_wh, DEPOSIT_PRICE_E4)
+
+
 def _draw_pool(rng: random.Random, stations: Sequence[Station], owner: dict[str, str], piles_needed: int) -> list[Pile]:
     # Weighted drawing without putting back (Efraimidis and Spirakis 2006): the largest of u^(1/w) come first.
     drawn = sorted(stations, key=lambda station: rng.random() ** (1 / (station.fast + station.slow)), reverse=True)
@@ -126,7 +131,7 @@ def _piles_of(station: Station, operator: str, most: int) -> list[Pile]:
 
 
 def _wish(driver: str, home: str, pile: str, car: Car) -> tuple[Wish, Driver]:
-    deposit_fen = DEPOSIT_BASE_FEN + energy_cost_fen(car.energy_wh, DEPOSIT_PRICE_E4)
+    deposit_fen = deposit_for(car.energy_wh)
     return Wish(driver, home, pile, car, deposit_fen), Driver(driver, home, deposit_fen + WALLET_SPARE_FEN)
 
 

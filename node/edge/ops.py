@@ -45,7 +45,10 @@ async def unready_reasons(ledger: LedgerReader, link: CoreLink, indexer: Indexer
         return [f"{error.code}: {error.message}"]
     reasons = []
     with ledger.snapshot() as snapshot:
-        weak_quorum = snapshot.head.validators.weak_quorum
+        validators = snapshot.head.validators
+    weak_quorum, needed = validators.weak_quorum, validators.quorum - 1
+    if (connected := len(status["connected"])) < needed:
+        reasons.append(f"not-connected: to {connected} other members, a quorum needs {needed}")
     newest_of_peers = height_of_peers(status.get("peers", {}).values(), weak_quorum)
     if newest_of_peers - link.height > SYNC_LAG_MAX:
         reasons.append(f"not-synced: at height {link.height}, peers at {newest_of_peers}")

@@ -24,13 +24,16 @@ from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme, SoftSigner
 from ledger.validators import Validator, ValidatorSet
 from node.broker.broker import gateway_user, password_of
+from node.clock import ChainClock
 from node.config import to_toml
-from node.home import Home, genesis_json
+from node.home import Home, genesis_json, read_genesis
 from node.keystore import LIGHT, save_key
 from node.network.tls import make_authority, make_node_certificate, node_key
 from node.testnet.consortium import COMPANIES, Company, Driver, Pile, consortium_of
+from node.testnet.containers import BROKER, LISTEN, addresses_of, gateway_settings, write_certificates, write_secret
 
 MANIFEST = "testnet.json"
+GENESIS = "genesis.json"
 MQTT_BELOW_BASE = 26656 - 21883
 """The broker listens so far below the first node."""
 PORTS_PER_NODE = 10
@@ -58,6 +61,8 @@ class TestnetPlan(Struct, frozen=True, kw_only=True):
     piles: tuple[Pile, ...] = ()
     drivers: tuple[Driver, ...] = ()
     log_format: str = "console"
+    containers: bool = False
+    """Each node in a container of its own, known by its name; then `base_port` says nothing."""
 
 
 class NodeAddresses(Struct, frozen=True):
@@ -74,7 +79,7 @@ class Testnet(Struct, frozen=True):
     __test__ = False
 
     root: Path
-    speed: int
+    clock: ChainClock
     seed: str
     """Hexadecimal; keys of drivers and piles follow from it."""
     scheme: Scheme
@@ -83,6 +88,8 @@ class Testnet(Struct, frozen=True):
     """Address at which the nodes expect the MQTT broker."""
     nodes: dict[str, NodeAddresses]
     """Company name -> addresses, sorted by name."""
+    certificates: bool = False
+    """The broker asks for certificates, which lie in `devices/`, and not for passwords."""
 
     @classmethod
     def load(cls, root: Path) -> "Testnet":
@@ -92,6 +99,11 @@ class Testnet(Struct, frozen=True):
         except (OSError, msgspec.DecodeError) as error:
             raise ClientError("testnet-missing", f"{root} holds no testnet: {error}") from error
 
+    @staticmethod
+    def exists(root: Path) -> bool:
+        """Whether a testnet was made in a folder."""
+        return (root / MANIFEST).exists()
+
     @property
     def logs(self) -> Path:
         """What the processes say, a file for each."""
@@ -100,6 +112,10 @@ class Testnet(Struct, frozen=True):
     def home(self, company: str) -> Home:
         """Folder of a company's node."""
         return Home(self.root / company)
+
+    def genesis(self) -> Genesis:
+        """The genesis document. Raises ClientError `genesis-missing` or `genesis-invalid`."""
+        return read_genesis(self.root / GENESIS)
 
     @property
     def broker_secret(self) -> bytes:
@@ -114,7 +130,7 @@ class Testnet(Struct, frozen=True):
         """What `pilechain testnet` prints."""
         return {
             "folder": str(self.root),
-            "chain": self.home(next(iter(self.nodes))).genesis().hash().hex(),
+            "chain": self.genesis().hash().hex(),
             "broker": self.broker,
             "nodes": [
                 {"company": name, "p2p": at.p2p, "api": f"http://{at.api}", "ops": f"http://{at.ops}"}
@@ -125,13 +141,15 @@ class Testnet(Struct, frozen=True):
 
 
 def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
-    """Make the homes of all validators under `root`, a new or empty folder. Raises ClientError `testnet-exists`."""
+    """Make the homes of all validators under `root`, a new folder or one without a file in it (volumes may be mounted
+    there). Raises ClientError `testnet-exists`.
+    """
     root = root.expanduser().absolute()
-    if root.exists() and any(root.iterdir()):
+    if any(path.is_file() for path in root.rglob("*")):
         raise ClientError("testnet-exists", f"{root} is not empty; choose a new folder")
     root.mkdir(parents=True, exist_ok=True)
     root.chmod(0o700)
-    (root / "logs").mkdir()
+    (root / "logs").mkdir(exist_ok=True)
     companies = companies_of(plan.nodes)
     validators = sorted(company.name for company in companies if company.validator)
     addresses, broker = _addresses(plan, validators)
@@ -139,7 +157,9 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
     seed = secrets.token_bytes(32)
     wall_ms = time.time_ns() // 1_000_000
     chain_ms = wall_ms if plan.chain_start_ms is None else plan.chain_start_ms
-    testnet = Testnet(root, plan.speed, seed.hex(), scheme, broker, addresses)
+    is_real = plan.speed == 1 and plan.chain_start_ms is None
+    clock = ChainClock() if is_real else ChainClock(chain_ms, wall_ms, plan.speed)
+    testnet = Testnet(root, clock, seed.hex(), scheme, broker, addresses, plan.containers)
 
     authority, authority_key = make_authority("PileChain testnet")
     company_keys = {company.name: _signer(scheme, seed, "company", company.name) for company in companies}
@@ -151,15 +171,16 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
         members.append(Validator(name, company_keys[name].public_key, vote_key.public_key, node_key(certificate)))
         folder = testnet.home(name).config_file.parent
         folder.mkdir(parents=True)
-        _write_secret(folder / "passphrase", passphrase)
-        _write_secret(folder / "node_key.pem", tls_key)
-        _write_secret(folder / "mqtt_password", password_of(testnet.broker_secret, gateway_user(name)).encode())
+        write_secret(folder / "passphrase", passphrase)
+        write_secret(folder / "node_key.pem", tls_key)
+        if not plan.containers:
+            write_secret(folder / "mqtt_password", password_of(testnet.broker_secret, gateway_user(name)).encode())
         (folder / "node.pem").write_bytes(certificate)
         (folder / "ca.pem").write_bytes(authority)
         save_key(folder / "vote_key.json", vote_key, passphrase, LIGHT)
         save_key(folder / "company_key.json", company_keys[name], passphrase, LIGHT)
         save_key(folder / "archive_key.json", testnet.signer("archive", name), passphrase, LIGHT)
-        (folder / "config.toml").write_text(_settings(name, testnet, plan, chain_ms, wall_ms), encoding="utf-8")
+        (folder / "config.toml").write_text(_settings(name, testnet, plan), encoding="utf-8")
 
     def key_of(kind: str, name: str) -> bytes:
         return company_keys[name].public_key if kind == "company" else testnet.signer(kind, name).public_key
@@ -176,10 +197,13 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
     )
     genesis.validators.check(plan.profile.schemes)
     document = genesis_json(genesis, consortium)
-    for name in validators:
-        testnet.home(name).genesis_file.write_text(document, encoding="utf-8")
+    for path in (root / GENESIS, *(testnet.home(name).genesis_file for name in validators)):
+        path.write_text(document, encoding="utf-8")
+    if plan.containers:
+        gateways = {name: testnet.home(name).config_file.parent for name in validators if _has_piles(name, plan)}
+        write_certificates(root, genesis.hash(), gateways, (pile.name for pile in plan.piles))
     _write_account_files(testnet, plan)
-    _write_secret(root / MANIFEST, msgspec.json.format(msgspec.json.encode(testnet, enc_hook=str), indent=2) + b"\n")
+    write_secret(root / MANIFEST, msgspec.json.format(msgspec.json.encode(testnet, enc_hook=str), indent=2) + b"\n")
     return testnet
 
 
@@ -203,10 +227,10 @@ def scaled_parameters(speed: int) -> Parameters:
     return msgspec.structs.replace(normal, **times)
 
 
-def example_drivers(count: int) -> tuple[Driver, ...]:
-    """Drivers driver-001 … with 1,000 yuan each, homes in turn."""
+def example_drivers(count: int, wallet_fen: int = 100_000) -> tuple[Driver, ...]:
+    """Drivers driver-001 …, homes in turn."""
     operators = [company.name for company in COMPANIES if "operator" in company.roles]
-    return tuple(Driver(f"driver-{n + 1:03}", operators[n % len(operators)], 100_000) for n in range(count))
+    return tuple(Driver(f"driver-{n + 1:03}", operators[n % len(operators)], wallet_fen) for n in range(count))
 
 
 def example_piles(count: int) -> tuple[Pile, ...]:
@@ -228,16 +252,17 @@ def _signer(scheme: Scheme, seed: bytes, kind: str, name: str) -> SoftSigner:
     return SoftSigner.from_seed(scheme, sm3(Tag.KEY_SEED, seed, f"{kind}/{name}".encode()))
 
 
-def _settings(name: str, testnet: Testnet, plan: TestnetPlan, chain_ms: int, wall_ms: int) -> str:
+def _has_piles(name: str, plan: TestnetPlan) -> bool:
+    return any(company.name == name and "operator" in company.roles for company in companies_of(plan.nodes))
+
+
+def _settings(name: str, testnet: Testnet, plan: TestnetPlan) -> str:
     at = testnet.nodes[name]
-    real = plan.speed == 1 and plan.chain_start_ms is None
-    clock = {} if real else {"base_chain_ms": chain_ms, "base_wall_ms": wall_ms, "speed": plan.speed}
-    mqtt = {
-        "broker": testnet.broker,
-        "username": gateway_user(name),
-        "password_file": "config/mqtt_password",
-    }
-    if not any(company.name == name and "operator" in company.roles for company in companies_of(plan.nodes)):
+    clock = {} if testnet.clock == ChainClock() else msgspec.structs.asdict(testnet.clock)
+    mqtt = {"broker": testnet.broker, "username": gateway_user(name), "password_file": "config/mqtt_password"}
+    if plan.containers:
+        at, mqtt = NodeAddresses(*LISTEN), gateway_settings(name)
+    if not _has_piles(name, plan):
         mqtt = {}  # no piles, no gateway: each one hears what every pile says
     peers = {peer: addresses.p2p for peer, addresses in testnet.nodes.items() if peer != name}
     return to_toml(
@@ -256,6 +281,8 @@ def _settings(name: str, testnet: Testnet, plan: TestnetPlan, chain_ms: int, wal
 
 
 def _addresses(plan: TestnetPlan, names: list[str]) -> tuple[dict[str, NodeAddresses], str]:
+    if plan.containers:
+        return {name: NodeAddresses(*addresses_of(name)) for name in names}, BROKER
     if plan.base_port:
         last = plan.base_port + PORTS_PER_NODE * len(names)
         if plan.base_port - MQTT_BELOW_BASE < 1024 or last > 65_535:
@@ -290,15 +317,9 @@ def _write_account_files(testnet: Testnet, plan: TestnetPlan) -> None:
     folder = testnet.root / "accounts"
     folder.mkdir()
     passphrase = secrets.token_hex(16).encode()
-    _write_secret(folder / "passphrase", passphrase)
+    write_secret(folder / "passphrase", passphrase)
     for driver in plan.drivers[:ACCOUNT_FILES_MAX]:
         save_key(folder / f"{driver.name}.json", testnet.signer("driver", driver.name), passphrase, LIGHT)
-
-
-def _write_secret(path: Path, content: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
 
 
 def _path(kind: type, value: Any) -> Any:

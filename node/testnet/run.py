@@ -82,7 +82,7 @@ async def run_testnet(testnet: Testnet, say: Callable[[str], None]) -> None:
 
 
 def _broker_settings(testnet: Testnet) -> BrokerSettings:
-    genesis = testnet.home(next(iter(testnet.nodes))).genesis()
+    genesis = testnet.genesis()
     return BrokerSettings(
         folder=testnet.root / "broker",
         chain_id=genesis.hash(),

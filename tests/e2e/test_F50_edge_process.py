@@ -47,7 +47,7 @@ class Node:
 
     async def serve_core(self) -> IpcServer:
         """Core's socket."""
-        server = IpcServer(self.core.submit, lambda: {"peers": {}, "view": 0})
+        server = IpcServer(self.core.submit, lambda: {"peers": {}, "connected": ["Teld", "MetroLab"], "view": 0})
         await server.start(self.home.socket)
         server.sealed(self.chain.height)
         return server

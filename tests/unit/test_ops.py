@@ -28,6 +28,10 @@ async def test_F50_ready_with_reasons(tmp_path):
         assert answer.status == 503
         assert (await answer.json())["reasons"] == ["not-synced: at height 0, peers at 50"]
 
+        edge.link.last_status |= {"peers": {}, "connected": ["Teld"]}
+        reasons = (await (await ops.get("/readyz")).json())["reasons"]
+        assert reasons == ["not-connected: to 1 other members, a quorum needs 2"]
+
         edge.core.drop()
         await edge.client.get("/v1/blocks")
         reasons = (await (await ops.get("/readyz")).json())["reasons"]

@@ -9,7 +9,7 @@ from ledger.errors import ClientError
 from ledger.genesis import Profile
 from ledger.keys import Scheme
 from node.keystore import load_key
-from node.network.tls import node_key
+from node.network.tls import broker_context, node_key
 from node.testnet.make import (
     Testnet,
     TestnetPlan,
@@ -101,3 +101,27 @@ def test_F61_limits_in_chain_time_grow_with_the_speed_and_sizes_do_not(tmp_path)
     config = home.config()
     assert home.genesis().parameters == fast, "within what a genesis document allows"
     assert config.clock.at(config.clock.base_wall_ms + 1_000) == 600_005, "the settings are the clock itself"
+
+
+def test_F61_in_containers_names_take_the_place_of_ports_and_certificates_that_of_passwords(tmp_path):
+    """Every company's files in its own folder, where a volume may be mounted before; nothing is made twice."""
+    (tmp_path / "net" / "Teld").mkdir(parents=True)
+    plan = TestnetPlan(nodes=8, containers=True, piles=example_piles(2), speed=60)
+    testnet = make_testnet(tmp_path / "net", plan)
+    assert Testnet.load(tmp_path / "net") == testnet
+    config = testnet.home("Teld").config()
+    assert (config.p2p.listen, config.ops.listen) == ("0.0.0.0:26656", "127.0.0.1:26660")
+    assert config.p2p.peers["SGCC"] == "sgcc-p2p:26656"
+    assert config.mqtt.broker == testnet.broker == "broker:8883"
+    assert config.mqtt.password_file == ""
+    assert config.clock == testnet.clock
+    assert not testnet.home("MetroLab").config().mqtt.broker, "no piles, no gateway"
+    context = broker_context(
+        *(testnet.home("Teld").path(file) for file in (config.mqtt.ca, config.mqtt.certificate, config.mqtt.key)),
+        testnet.home("Teld").passphrase(config),
+    )
+    assert context.check_hostname
+    for path in (testnet.home("Teld").path(config.mqtt.key), testnet.root / "devices" / "pile-001.pem"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    with pytest.raises(ClientError, match="testnet-exists"):
+        make_testnet(tmp_path / "net", plan)
