@@ -18,7 +18,7 @@ from ledger.charging import OpenArgs
 from ledger.errors import ClientError
 from ledger.keys import Signer
 from ledger.transaction import decode_transaction
-from node.cli.submit import signed_call
+from node.calls import signed_call
 from node.clock import ChainClock
 from node.demo.api_client import ApiClient
 from node.demo.drivers import Charger

@@ -116,10 +116,9 @@ def test_F61_in_containers_names_take_the_place_of_ports_and_certificates_that_o
     assert config.mqtt.password_file == ""
     assert config.clock == testnet.clock
     assert not testnet.home("MetroLab").config().mqtt.broker, "no piles, no gateway"
-    context = broker_context(
-        *(testnet.home("Teld").path(file) for file in (config.mqtt.ca, config.mqtt.certificate, config.mqtt.key)),
-        testnet.home("Teld").passphrase(config),
-    )
+    home, mqtt = testnet.home("Teld"), config.mqtt
+    files = home.path(mqtt.ca), home.path(mqtt.certificate), home.path(mqtt.key)
+    context = broker_context(*files, home.passphrase(config))
     assert context.check_hostname
     for path in (testnet.home("Teld").path(config.mqtt.key), testnet.root / "devices" / "pile-001.pem"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
