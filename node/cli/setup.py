@@ -98,6 +98,29 @@ def new_testnet(
         asyncio.run(run_testnet(made, lambda line: typer.echo(line, err=True)))
 
 
+def add_to_testnet(
+    folder: Annotated[Path, typer.Argument(help="Folder of a testnet.")],
+    company: Annotated[str, typer.Argument(help="A company without a node yet.")],
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Make a home for one more company of a testnet, and print the call that lets its node in."""
+    from node.testnet.join import add_home
+    from node.testnet.make import Testnet
+
+    _, home, node = add_home(Testnet.load(folder), company)
+    key_file = home.path(home.config().keys.company)
+    member = folder / next(iter(Testnet.load(folder).nodes))
+    set_node = f"--node-key {node['node_key'].hex()} --address {node['address']}"
+    emit(
+        {
+            "home": str(home.root),
+            **{name: value.hex() if isinstance(value, bytes) else value for name, value in node.items()},
+            "let it in": f"pilechain tx governance set_node {set_node} --key {key_file} --home {member}",
+        },
+        output,
+    )
+
+
 def unsafe_reset_data(
     home: HomeOption = None,
     yes: YesOption = False,
@@ -137,4 +160,5 @@ def join(app: typer.Typer) -> None:
     """Add these commands to the application."""
     app.command()(init)
     app.command("testnet")(new_testnet)
+    app.command("testnet-add")(add_to_testnet)
     app.command()(unsafe_reset_data)

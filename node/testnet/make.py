@@ -34,6 +34,8 @@ from node.testnet.containers import BROKER, LISTEN, addresses_of, gateway_settin
 
 MANIFEST = "testnet.json"
 GENESIS = "genesis.json"
+AUTHORITY = "authority"
+"""Folder of the certificate authority: a company that joins later gets its certificate from it."""
 MQTT_BELOW_BASE = 26656 - 21883
 """The broker listens so far below the first node."""
 PORTS_PER_NODE = 10
@@ -99,6 +101,12 @@ class Testnet(Struct, frozen=True):
         except (OSError, msgspec.DecodeError) as error:
             raise ClientError("testnet-missing", f"{root} holds no testnet: {error}") from error
 
+    def save(self) -> None:
+        """Write the manifest. Raises OSError."""
+        manifest = self.root / MANIFEST
+        manifest.unlink(missing_ok=True)
+        write_secret(manifest, msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2) + b"\n")
+
     @staticmethod
     def exists(root: Path) -> bool:
         """Whether a testnet was made in a folder."""
@@ -123,7 +131,7 @@ class Testnet(Struct, frozen=True):
         return sm3(Tag.KEY_SEED, bytes.fromhex(self.seed), b"broker")
 
     def signer(self, kind: str, name: str) -> SoftSigner:
-        """Key of a `driver` or `pile` by name, or of the readings `archive` of a company."""
+        """Key of a `driver`, `pile` or `company` by name, or of the readings `archive` of a company."""
         return _signer(self.scheme, bytes.fromhex(self.seed), kind, name)
 
     def describe(self) -> dict[str, Any]:
@@ -161,29 +169,14 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
     clock = ChainClock() if is_real else ChainClock(chain_ms, wall_ms, plan.speed)
     testnet = Testnet(root, clock, seed.hex(), scheme, broker, addresses, plan.containers)
 
+    (root / AUTHORITY).mkdir()
     authority, authority_key = make_authority("PileChain testnet")
-    company_keys = {company.name: _signer(scheme, seed, "company", company.name) for company in companies}
-    members = []
-    for name in validators:
-        passphrase = secrets.token_hex(16).encode()
-        certificate, tls_key = make_node_certificate(name, authority, authority_key, passphrase)
-        vote_key = SoftSigner.from_seed(scheme, os.urandom(32))
-        members.append(Validator(name, company_keys[name].public_key, vote_key.public_key, node_key(certificate)))
-        folder = testnet.home(name).config_file.parent
-        folder.mkdir(parents=True)
-        write_secret(folder / "passphrase", passphrase)
-        write_secret(folder / "node_key.pem", tls_key)
-        if not plan.containers:
-            write_secret(folder / "mqtt_password", password_of(testnet.broker_secret, gateway_user(name)).encode())
-        (folder / "node.pem").write_bytes(certificate)
-        (folder / "ca.pem").write_bytes(authority)
-        save_key(folder / "vote_key.json", vote_key, passphrase, LIGHT)
-        save_key(folder / "company_key.json", company_keys[name], passphrase, LIGHT)
-        save_key(folder / "archive_key.json", testnet.signer("archive", name), passphrase, LIGHT)
-        (folder / "config.toml").write_text(_settings(name, testnet, plan), encoding="utf-8")
+    (root / AUTHORITY / "ca.pem").write_bytes(authority)
+    write_secret(root / AUTHORITY / "ca_key.pem", authority_key)
+    members = [write_home(testnet, name, plan.log_format) for name in validators]
 
     def key_of(kind: str, name: str) -> bytes:
-        return company_keys[name].public_key if kind == "company" else testnet.signer(kind, name).public_key
+        return testnet.signer(kind, name).public_key
 
     consortium = consortium_of(companies, plan.piles, plan.drivers, key_of, plan.speed)
     genesis = Genesis(
@@ -200,11 +193,34 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
     for path in (root / GENESIS, *(testnet.home(name).genesis_file for name in validators)):
         path.write_text(document, encoding="utf-8")
     if plan.containers:
-        gateways = {name: testnet.home(name).config_file.parent for name in validators if _has_piles(name, plan)}
+        gateways = {name: testnet.home(name).config_file.parent for name in validators if _has_piles(name, testnet)}
         write_certificates(root, genesis.hash(), gateways, (pile.name for pile in plan.piles))
     _write_account_files(testnet, plan)
-    write_secret(root / MANIFEST, msgspec.json.format(msgspec.json.encode(testnet, enc_hook=str), indent=2) + b"\n")
+    testnet.save()
     return testnet
+
+
+def write_home(testnet: Testnet, name: str, log_format: str) -> Validator:
+    """Make a company's home but for the genesis document: keys, certificate, settings. Returns it as a validator."""
+    authority = testnet.root / AUTHORITY
+    passphrase = secrets.token_hex(16).encode()
+    ca = (authority / "ca.pem").read_bytes()
+    certificate, tls_key = make_node_certificate(name, ca, (authority / "ca_key.pem").read_bytes(), passphrase)
+    company_key = testnet.signer("company", name)
+    vote_key = SoftSigner.from_seed(testnet.scheme, os.urandom(32))
+    folder = testnet.home(name).config_file.parent
+    folder.mkdir(parents=True)
+    write_secret(folder / "passphrase", passphrase)
+    write_secret(folder / "node_key.pem", tls_key)
+    if not testnet.certificates:
+        write_secret(folder / "mqtt_password", password_of(testnet.broker_secret, gateway_user(name)).encode())
+    (folder / "node.pem").write_bytes(certificate)
+    (folder / "ca.pem").write_bytes(ca)
+    save_key(folder / "vote_key.json", vote_key, passphrase, LIGHT)
+    save_key(folder / "company_key.json", company_key, passphrase, LIGHT)
+    save_key(folder / "archive_key.json", testnet.signer("archive", name), passphrase, LIGHT)
+    (folder / "config.toml").write_text(_settings(name, testnet, log_format), encoding="utf-8")
+    return Validator(name, company_key.public_key, vote_key.public_key, node_key(certificate))
 
 
 def companies_of(nodes: int) -> tuple[Company, ...]:
@@ -252,17 +268,17 @@ def _signer(scheme: Scheme, seed: bytes, kind: str, name: str) -> SoftSigner:
     return SoftSigner.from_seed(scheme, sm3(Tag.KEY_SEED, seed, f"{kind}/{name}".encode()))
 
 
-def _has_piles(name: str, plan: TestnetPlan) -> bool:
-    return any(company.name == name and "operator" in company.roles for company in companies_of(plan.nodes))
+def _has_piles(name: str, testnet: Testnet) -> bool:
+    return any(c.name == name and "operator" in c.roles for c in companies_of(len(testnet.nodes)))
 
 
-def _settings(name: str, testnet: Testnet, plan: TestnetPlan) -> str:
+def _settings(name: str, testnet: Testnet, log_format: str) -> str:
     at = testnet.nodes[name]
     clock = {} if testnet.clock == ChainClock() else msgspec.structs.asdict(testnet.clock)
     mqtt = {"broker": testnet.broker, "username": gateway_user(name), "password_file": "config/mqtt_password"}
-    if plan.containers:
+    if testnet.certificates:
         at, mqtt = NodeAddresses(*LISTEN), gateway_settings(name)
-    if not _has_piles(name, plan):
+    if not _has_piles(name, testnet):
         mqtt = {}  # no piles, no gateway: each one hears what every pile says
     peers = {peer: addresses.p2p for peer, addresses in testnet.nodes.items() if peer != name}
     return to_toml(
@@ -275,7 +291,7 @@ def _settings(name: str, testnet: Testnet, plan: TestnetPlan) -> str:
             "mqtt": mqtt,
             "keys": {"passphrase_file": "config/passphrase"},
             "store": {"map_bytes": 4 << 30},
-            "log": {"format": plan.log_format},
+            "log": {"format": log_format},
         }
     )
 
