@@ -1,17 +1,15 @@
 """Fetching what a proposal names and gossip did not bring: one bounded request at a time, each from another source."""
 
 from consensus.effects import Verify
-from consensus.messages import Bodies, FetchBodies, split_leaves
+from consensus.messages import BODIES_MAX, Bodies, FetchBodies, split_leaves
 from consensus.normal import list_leaves
-from consensus.pace import ANSWER_BYTES_MAX
+from consensus.pace import ANSWER_BYTES_MAX, answer_ms
 from consensus.round import Proposal
 from consensus.state import State
 from consensus.table import Phase
 from ledger.block import Block
 from ledger.transaction import Transaction, transaction_leaf
 
-LEAVES_ASKED_MAX = 4_096
-"""Bodies asked for at once."""
 LATE_AFTER = 10
 """Times `bodies_ms`: whatever is still being verified then is asked for again; it may have been dropped."""
 
@@ -33,12 +31,12 @@ def ask(state: State) -> None:
     source = sources[(first + proposal.asked_count) % len(sources)]
     proposal.asked_ms = state.steady_ms
     proposal.asked_count += 1
-    state.send(FetchBodies(proposal.hash, b"".join(missing[:LEAVES_ASKED_MAX])), source)
+    state.send(FetchBodies(proposal.hash, b"".join(missing[:BODIES_MAX])), source)
 
 
 def on_fetch_bodies(state: State, peer: str, message: FetchBodies) -> None:
     """Answer from the pool, the proposals of the open height and the unsealed blocks, at the peer's pace."""
-    if not state.pace.allows(peer, state.steady_ms):
+    if not state.answering.allows(peer, state.steady_ms):
         return state.ignore("asks too fast", peer, message)
     block = _find(state, message.header_hash)
     if block is None and not message.leaves:
@@ -51,12 +49,12 @@ def on_fetch_bodies(state: State, peer: str, message: FetchBodies) -> None:
         leaves = b"".join(held)
     raws: list[bytes] = []
     room = ANSWER_BYTES_MAX
-    for leaf in split_leaves(message.leaves)[:LEAVES_ASKED_MAX]:
+    for leaf in split_leaves(message.leaves)[:BODIES_MAX]:
         transaction = held.get(leaf) or state.pool.get(leaf)
         if transaction is not None and (room := room - len(transaction.raw)) >= 0:
             raws.append(transaction.raw)
     sought = max(len(message.leaves), len(leaves))  # a search that finds nothing is work as well
-    state.pace.spend(peer, state.steady_ms, sought + sum(map(len, raws)))
+    state.answering.spend(peer, state.steady_ms, answer_ms(sought + sum(map(len, raws))))
     if leaves or raws:
         state.send(Bodies(message.header_hash, leaves, tuple(raws)), peer)
     return None
@@ -71,7 +69,8 @@ def _find(state: State, header_hash: bytes) -> Proposal | Block | None:
 def on_bodies(state: State, peer: str, message: Bodies) -> None:
     """Have the missing ones verified; they come back through `offer`."""
     proposal = state.round.proposal
-    if proposal is None or proposal.hash != message.header_hash or proposal.complete:
+    gathering = state.round.phase is Phase.GATHERING
+    if proposal is None or proposal.hash != message.header_hash or proposal.complete or not gathering:
         return state.ignore("no longer missing", peer, message)
     if proposal.leaves is None and message.leaves:
         list_leaves(state, proposal, message.leaves)
@@ -88,6 +87,6 @@ def on_bodies(state: State, peer: str, message: Bodies) -> None:
 def offer(state: State, transactions: tuple[Transaction, ...]) -> None:
     """Give verified transactions to the proposal that may wait for them."""
     proposal = state.round.proposal
-    if proposal is not None and proposal.missing:
+    if proposal is not None and proposal.missing and state.round.phase is Phase.GATHERING:
         for transaction in transactions:
             proposal.offer(transaction)

@@ -9,6 +9,7 @@ from consensus.certificates import check_committed
 from consensus.checkpoint import check_same
 from consensus.effects import Charge, Serve
 from consensus.messages import (
+    BLOCKS_MAX,
     Checkpoint,
     Commit,
     CommittedBlock,
@@ -22,7 +23,7 @@ from consensus.messages import (
     ViewChange,
 )
 from consensus.normal import commit, finish
-from consensus.pace import ANSWER_BYTES_MAX
+from consensus.pace import ANSWER_BYTES_MAX, answer_ms
 from consensus.proposal import read
 from consensus.round import Proposal
 from consensus.state import K, State
@@ -30,9 +31,6 @@ from ledger.block import Header, check_sealed, header_hash, result_digest
 from ledger.codec import decode
 from ledger.errors import OurError, PeerError, require
 from ledger.transaction import decode_transaction
-
-BLOCKS_ASKED_MAX = 4 * K
-"""Blocks that one request may name; the answer's bytes are bounded too."""
 
 
 def position(state: State) -> Status:
@@ -82,6 +80,9 @@ def ask(state: State) -> None:
     fetch = state.fetch
     if fetch.arrived or (fetch.peer is not None and state.steady_ms < fetch.asked_ms + state.timing.fetch_ms):
         return
+    if fetch.peer is not None:
+        fetch.failed.add(fetch.peer)
+        fetch.peer = None
     if state.executed < state.tip.height:
         return  # the blocks that we have keep us busy
     ahead = [
@@ -89,6 +90,9 @@ def ask(state: State) -> None:
         for name, status in sorted(state.peers.items())
         if status is not None and (status.committed > state.tip.height or status.sealed > state.sealed)
     ]
+    if fetch.failed.issuperset(name for name, _ in ahead):
+        fetch.failed.clear()  # all get another chance; till then a liar costs one time-out, not one in n requests
+    ahead = [(name, status) for name, status in ahead if name not in fetch.failed]
     still = state.steady_ms >= max(state.round.moved_ms, state.sealed_ms) + state.timing.still_ms
     far = any(status.sealed > state.tip.height + 1 for _, status in ahead)
     if not ahead or not (still or far):
@@ -103,13 +107,13 @@ def on_fetch_blocks(state: State, peer: str, message: FetchBlocks) -> None:
     """Serve from the store what it has (whoever reads it gives one answer at a time to a peer), else the tail from
     memory, at the peer's pace.
     """
-    last = min(message.last, message.first + BLOCKS_ASKED_MAX - 1)
+    last = min(message.last, message.first + BLOCKS_MAX - 1)
     if not 0 < message.first <= last:
         raise PeerError("fetch-range", f"blocks {message.first} to {message.last}")
     if message.first <= state.stored:
         state.out.append(Serve(peer, message.first, min(last, state.stored)))
         return None
-    if not state.pace.allows(peer, state.steady_ms):
+    if not state.answering.allows(peer, state.steady_ms):
         return state.ignore("asks too fast", peer, message)
     blocks: list[SealedBlock] = []
     tail: list[CommittedBlock] = []
@@ -126,7 +130,7 @@ def on_fetch_blocks(state: State, peer: str, message: FetchBlocks) -> None:
         room -= sum(map(len, raws))
         if room < 0:
             break
-    state.pace.spend(peer, state.steady_ms, ANSWER_BYTES_MAX - room)
+    state.answering.spend(peer, state.steady_ms, answer_ms(ANSWER_BYTES_MAX - room))
     if blocks or tail:
         state.send(SealedBlocks(tuple(blocks), tuple(tail)), peer)
     return None
@@ -138,8 +142,9 @@ def on_sealed_blocks(state: State, peer: str, message: SealedBlocks) -> None:
     if peer != fetch.peer or fetch.arrived:
         return state.ignore("not asked for", peer, message)
     fetch.arrived.extend((*message.blocks, *message.tail))
+    fetch.useful = False
     if not fetch.arrived:
-        fetch.peer = None
+        fetch.finish()
     return None
 
 
@@ -152,24 +157,23 @@ def take_next(state: State) -> None:
         return
     block = fetch.arrived.popleft()
     try:
-        if isinstance(block, SealedBlock):
-            _take_sealed(state, block)
-        else:
-            _take_committed(state, block)
+        used = _take_sealed(state, block) if isinstance(block, SealedBlock) else _take_committed(state, block)
+        fetch.useful = fetch.useful or used
     except PeerError as error:
         fetch.arrived.clear()
+        fetch.useful = False
         state.out.append(Charge(fetch.peer, error.code, error.message))
     if not fetch.arrived:
-        fetch.peer = None
+        fetch.finish()
 
 
-def _take_sealed(state: State, block: SealedBlock) -> None:
+def _take_sealed(state: State, block: SealedBlock) -> bool:
     """A sealed block: the seal of one that we have, or the next one. Final either way, in whatever view we are (traps
-    20, 21).
+    20, 21). False if it is of no use.
     """
     height = decode(Header, block.sealed.header).height
     if height <= state.sealed or height > state.sealed + K:
-        return
+        return False
     # Against the set that voted on it, which the block before it fixed (trap 22).
     header, result = check_sealed(block.sealed, state.validators_at(height), state.chain_id, state.verify)
     if height <= state.tip.height:
@@ -185,16 +189,18 @@ def _take_sealed(state: State, block: SealedBlock) -> None:
         finish(state, proposal, None).seal = block.sealed
     else:
         raise PeerError("blocks-gap", f"height {height} does not follow {state.tip.height}")
+    return True
 
 
-def _take_committed(state: State, block: CommittedBlock) -> None:
-    """The next committed block of a peer's tail."""
+def _take_committed(state: State, block: CommittedBlock) -> bool:
+    """The next committed block of a peer's tail. False if it is of no use."""
     header = decode(Header, block.header)
     if header.height != state.round.height or not state.has_room:
-        return
+        return False
     read(state, block.header, block.certificate.view)
     check_committed(state, state.round, header_hash(block.header), block.certificate)
     commit(state, _complete(state, block.header, header, block.transactions), block.certificate)
+    return True
 
 
 def _complete(state: State, header_raw: bytes, header: Header, raws: tuple[bytes, ...]) -> Proposal:

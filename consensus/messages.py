@@ -13,6 +13,7 @@ from ledger.block import Header, SealedHeader, Vote, header_hash
 from ledger.codec import Wire, decode, encode
 from ledger.errors import PeerError
 from ledger.evidence import vote_place
+from ledger.genesis import BLOCK_TRANSACTIONS_MAX
 from ledger.hashing import HASH_BYTES, Tag, sm3
 from ledger.units import U32, U63, Hash, Signature
 from ledger.validators import VALIDATORS_MAX
@@ -21,7 +22,7 @@ MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 """Largest message: twice the bytes of a full block."""
 HEADER_BYTES_MAX = 4096
 """A header's fixed fields and five branch rows take under 700 bytes; names may be long."""
-LEAVES_BYTES_MAX = 16_384 * HASH_BYTES
+LEAVES_BYTES_MAX = BLOCK_TRANSACTIONS_MAX * HASH_BYTES
 """Most transactions that a proposal can name."""
 
 HeaderBytes = Annotated[bytes, Meta(max_length=HEADER_BYTES_MAX)]
@@ -29,6 +30,14 @@ Leaves = Annotated[bytes, Meta(max_length=LEAVES_BYTES_MAX)]
 """Transaction leaves of 32 bytes each, joined: one object to decode instead of thousands."""
 Votes = Annotated[tuple[Vote, ...], Meta(max_length=VALIDATORS_MAX)]
 """Sorted by voter, each once."""
+BODIES_MAX = 4_096
+"""Transactions asked for, or told, at once: a message of two million empty ones would be hashed for seconds."""
+BLOCKS_MAX = 32
+"""Blocks that one request may name, and its answer hold: four times as many as may wait for their seals."""
+Raws = Annotated[tuple[bytes, ...], Meta(max_length=BODIES_MAX)]
+"""Transactions, ahead of a proposal or for one."""
+BlockRaws = Annotated[tuple[bytes, ...], Meta(max_length=BLOCK_TRANSACTIONS_MAX)]
+"""The transactions of a block, in block order."""
 
 
 class PreparedCertificate(Wire):
@@ -131,7 +140,7 @@ class SealedBlock(Wire):
     """A sealed block with its transactions."""
 
     sealed: SealedHeader
-    transactions: tuple[bytes, ...]
+    transactions: BlockRaws
 
 
 class CommittedBlock(Wire):
@@ -139,7 +148,7 @@ class CommittedBlock(Wire):
 
     header: HeaderBytes
     certificate: CommitCertificate
-    transactions: tuple[bytes, ...]
+    transactions: BlockRaws
 
 
 class SealedBlocks(Wire, tag=9):
@@ -147,14 +156,14 @@ class SealedBlocks(Wire, tag=9):
     help to seal it.
     """
 
-    blocks: tuple[SealedBlock, ...]
-    tail: tuple[CommittedBlock, ...]
+    blocks: Annotated[tuple[SealedBlock, ...], Meta(max_length=BLOCKS_MAX)]
+    tail: Annotated[tuple[CommittedBlock, ...], Meta(max_length=BLOCKS_MAX)]
 
 
 class Transactions(Wire, tag=10):
     """Transactions that clients gave to the sender, ahead of any proposal."""
 
-    raws: tuple[bytes, ...]
+    raws: Raws
 
 
 class FetchBodies(Wire, tag=11):
@@ -170,7 +179,7 @@ class Bodies(Wire, tag=12):
 
     header_hash: Hash
     leaves: Leaves
-    raws: tuple[bytes, ...]
+    raws: Raws
 
 
 class Shown(Wire, tag=13):

@@ -130,6 +130,9 @@ def advance(state: State) -> bool:
     """Draw one conclusion from what has arrived; False if there is none to draw."""
     round_, proposal = state.round, state.round.proposal
     if proposal is not None:
+        if round_.phase is Phase.GATHERING and proposal.size_bytes > state.parameters.block_bytes_max:
+            _refuse(state, PeerError("proposal-content", "more bytes than a block may hold"))  # before all are fetched
+            return True
         if round_.phase is Phase.GATHERING and proposal.complete and not _ahead_of_clock(state, proposal):
             _prepare(state, proposal)
             return True
@@ -157,12 +160,20 @@ def _prepare(state: State, proposal: Proposal) -> None:
     try:
         proposals.check_content(state, proposal)
     except PeerError as error:
-        round_.move(Trigger.REFUSED, state.steady_ms)
-        state.out.append(Charge(round_.primary_name(round_.view), error.code, error.message))
-        return
+        return _refuse(state, error)
     round_.move(Trigger.CHECKED, state.steady_ms)
     if state.position(round_.height) != round_.primary(round_.view):
+        if state.position(round_.height) is not None:
+            state.keep_block(proposal)  # a certificate may come of it that binds all, and that a liar alone can show
         _vote(state, round_, Prepare, Tag.PREPARE, proposal)
+    return None
+
+
+def _refuse(state: State, error: PeerError) -> None:
+    """No vote for the present proposal; the timer, which its transactions keep running, leads on."""
+    round_ = state.round
+    round_.move(Trigger.REFUSED, state.steady_ms)
+    state.out.append(Charge(round_.primary_name(round_.view), error.code, error.message))
 
 
 def _try_lock(state: State, proposal: Proposal) -> bool:

@@ -1,4 +1,6 @@
-"""How fast one peer is answered: a member that asks again and again costs a line's worth of work, and no more."""
+"""How fast one peer is answered and listened to: a member that asks, or signs, again and again costs a line's worth of
+work, or a core's small part, and no more.
+"""
 
 ANSWER_BYTES_MAX = 1024 * 1024
 """Bytes of transactions in one answer (one block more may go beyond it): what a 100 Mbit/s line carries in a tenth of a
@@ -8,21 +10,35 @@ BYTES_PER_MS = ANSWER_BYTES_MAX // 100
 """100 Mbit/s: more than that nobody reads."""
 ANSWER_MS_MIN = 10
 """What the smallest answer counts for."""
-AHEAD_MS = 100
+ANSWERS_AHEAD_MS = 100
 """How far answers may run ahead of that line: one full answer may follow another at once."""
 
 
-class Pace:
-    """When each peer's line has carried what it was sent. Members ask, so there are as many entries as members."""
+VERIFICATION_MS = 1
+"""What one signature of a peer's messages counts for: ten times what it takes, so one peer takes a tenth of a core."""
+VERIFYING_AHEAD_MS = 1_000
+"""How far verifications may run ahead of that: the largest NEW-VIEW of 40 members, or all that a peer repeats after a
+cut.
+"""
 
-    def __init__(self) -> None:
+
+class Pace:
+    """Until when what each peer had of us keeps its share busy. There are as many entries as members."""
+
+    def __init__(self, ahead_ms: int) -> None:
+        """`ahead_ms`: how far ahead of its share a peer may be."""
+        self._ahead_ms = ahead_ms
         self._busy_until_ms: dict[str, int] = {}
 
     def allows(self, peer: str, steady_ms: int) -> bool:
-        """Whether the peer may be answered now; who is not asks another, or later."""
-        return self._busy_until_ms.get(peer, 0) <= steady_ms + AHEAD_MS
+        """Whether the peer may have more now; who may not asks another, or comes again later."""
+        return self._busy_until_ms.get(peer, 0) <= steady_ms + self._ahead_ms
 
-    def spend(self, peer: str, steady_ms: int, size_bytes: int) -> None:
-        """Note an answer, or a search for one, of this size."""
-        busy_ms = max(self._busy_until_ms.get(peer, 0), steady_ms)
-        self._busy_until_ms[peer] = busy_ms + max(ANSWER_MS_MIN, size_bytes // BYTES_PER_MS)
+    def spend(self, peer: str, steady_ms: int, cost_ms: int) -> None:
+        """Note that the peer had so much."""
+        self._busy_until_ms[peer] = max(self._busy_until_ms.get(peer, 0), steady_ms) + cost_ms
+
+
+def answer_ms(size_bytes: int) -> int:
+    """What an answer, or a search for one, of this size counts for."""
+    return max(ANSWER_MS_MIN, size_bytes // BYTES_PER_MS)

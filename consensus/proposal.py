@@ -30,6 +30,7 @@ def build(state: State, view: int) -> Proposal:
     proposal = Proposal(raw, header, header_hash(raw))
     proposal.leaves = [tx.leaf for tx in transactions]
     proposal.bodies = list(transactions)
+    proposal.size_bytes = sum(len(tx.raw) for tx in transactions)
     return proposal
 
 
@@ -68,16 +69,16 @@ def check_header(state: State, header: Header, view: int) -> None:
 def check_content(state: State, proposal: Proposal) -> None:
     """Repeat what all honest validators must see alike, over the transactions of a complete proposal.
 
-    Size, shape and signature were checked when each was decoded and verified; here: chain, branch, expiry, no duplicate
-    on this chain of parents, block limits. Raises PeerError `proposal-content`. (CVE-2018-17144: a node that left the
-    repeated check out for speed.)
+    Size, shape and signature were checked when each was decoded and verified, the block's bytes as they came; here:
+    chain, branch, expiry, no duplicate on this chain of parents, gas. Raises PeerError `proposal-content`.
+    (CVE-2018-17144: a node that left the repeated check out for speed.)
     """
     header, parameters = proposal.header, state.parameters
     time_ms, parent_ms = header.time_ms, state.round.parent.time_ms
     latest_ms = (parent_ms + parameters.expiry_max_ms, parent_ms + parameters.device_expiry_max_ms)  # by expiry class
     bodies = iter(proposal.transactions)
     ids: set[bytes] = set()
-    gas = size = 0
+    gas = 0
     for row in header.branches:
         for _ in range(row.count):
             tx = next(bodies)
@@ -92,6 +93,5 @@ def check_content(state: State, proposal: Proposal) -> None:
                 raise PeerError("proposal-content", "a transaction for the second time")
             ids.add(tx.id)
             gas += body.gas_limit
-            size += len(tx.raw)
-    if gas > parameters.block_gas_max or size > parameters.block_bytes_max:
-        raise PeerError("proposal-content", f"{gas} gas and {size} bytes are more than a block may hold")
+    if gas > parameters.block_gas_max:
+        raise PeerError("proposal-content", f"{gas} gas are more than a block may hold")

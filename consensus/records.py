@@ -1,8 +1,8 @@
 """Records of the write-ahead log: what a replica must find again after a crash.
 
-Every own vote is there before it is sent, so no restart makes a member contradict itself (I5). A prepared block is
-there with its transactions before the COMMIT for it is sent: were it only in the memories of a quorum, one power cut
-could lose a block that binds everybody and that nobody can show (trap 12).
+Every own vote is there before it is sent, so no restart makes a member contradict itself (I5). A block is there
+with its transactions before the PREPARE for it is sent: were it only in the memories of a quorum, one power cut could
+lose a block that binds everybody, and whose certificate a liar alone shows while nobody has its transactions (trap 12).
 """
 
 from typing import cast
@@ -33,7 +33,7 @@ class VoteRecord(Wire, tag=1):
 
 
 class BlockRecord(Wire, tag=2):
-    """A block with its transactions: written once, when it is prepared, or committed without that."""
+    """A block with its transactions: written once, before our PREPARE, or when it is committed without that."""
 
     header: HeaderBytes
     transactions: tuple[bytes, ...]

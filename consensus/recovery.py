@@ -51,11 +51,13 @@ def resume(state: State) -> None:
     for digest in [digest for digest, (height, _) in state.found_blocks.items() if height < round_.height]:
         del state.found_blocks[digest]
     lock = state.found_locks.pop(round_.height, None)
-    if lock is not None:
-        round_.lock = lock.certificate
-        candidate = _found(state, header_hash(lock.certificate.header))
-        candidate.signatures[lock.certificate.view] = lock.certificate.proposal
-        round_.remember(candidate)
+    round_.lock = lock.certificate if lock is not None else None
+    for digest, (height, _) in state.found_blocks.items():
+        if height == round_.height:
+            round_.remember(_found(state, digest))
+    if round_.lock is not None:
+        locked = round_.candidates[header_hash(round_.lock.header)]
+        locked.signatures[round_.lock.view] = round_.lock.proposal
     cast = {
         (view, kind): message for (height, view, kind), (_, message) in state.own.items() if height == round_.height
     }
@@ -87,8 +89,6 @@ def _take_own(state: State, message: PrePrepare) -> None:
     """
     digest = header_hash(message.header)
     proposal = state.round.candidates.get(digest)
-    if proposal is None and digest in state.found_blocks:
-        proposal = _found(state, digest)
     if proposal is None:
         proposal = Proposal(message.header, decode_trusted(Header, message.header), digest)
         if not proposal.header.tx_count:

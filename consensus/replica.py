@@ -17,6 +17,7 @@ from consensus.messages import (
     FetchBodies,
     Message,
     NewView,
+    Own,
     Prepare,
     PrePrepare,
     SealedBlocks,
@@ -24,6 +25,7 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
+from consensus.pace import VERIFICATION_MS
 from consensus.round import Round
 from consensus.state import State
 from ledger.errors import OurError, PeerError
@@ -49,11 +51,12 @@ HANDLERS: dict[type[Message], Handler] = {
 CUTTING = frozenset(
     {
         *("vote-forged", "vote-stranger", "proposal-forged", "checkpoint-forged"),
-        *("view-change-forged", "new-view-forged", "certificate-forged"),
+        *("view-change-forged", "new-view-forged", "certificate-forged", "certificate-short", "votes-repeated"),
+        *("proposal-root",),
     }
 )
-"""Faults that no honest member commits and that cost us a signature's verification each: its connection is cut, and
-with it what else it has queued, so that nobody makes us verify for ever. It may connect again.
+"""Faults that no honest member commits and that cost us a signature's verification, or a tree of hashes, each: its
+connection is cut, and with it what else it has queued, so that nobody makes us work for ever. It may connect again.
 """
 
 READING = (FetchBlocks, FetchBodies, Status)
@@ -94,12 +97,20 @@ class Replica:
 
     def receive(self, peer: str, message: Message) -> None:
         """Handle a peer's message; one that breaks a rule is charged to the peer and changes nothing."""
-        if self.state.disk_full and not isinstance(message, READING):
+        state = self.state
+        if state.disk_full and not isinstance(message, READING):
             return
+        verified = state.verifications
         try:
-            HANDLERS[type(message)](self.state, peer, message)
+            if isinstance(message, Own) and not state.verifying.allows(peer, state.steady_ms):
+                raise PeerError(
+                    "signs-too-much", f"{type(message).__name__} dropped: more signatures than members need"
+                )
+            HANDLERS[type(message)](state, peer, message)
         except PeerError as error:
-            self.state.out.append(Charge(peer, error.code, error.message, cut=error.code in CUTTING))
+            state.out.append(Charge(peer, error.code, error.message, cut=error.code in CUTTING))
+        if cost := state.verifications - verified:
+            state.verifying.spend(peer, state.steady_ms, cost * VERIFICATION_MS)
 
     def peer_up(self, peer: str) -> None:
         """A connection is ready: the peer learns where we stand, and gets what it may have missed."""
@@ -166,7 +177,7 @@ class Replica:
             return
         due = [key for key in state.later if key[0] == state.round.height]
         for key in sorted(due, key=lambda key: (key[1], key[2].__name__)):
-            self.receive(key[1], state.later.pop(key))
+            self.receive(key[1], state.later.pop(key)[0])
 
     def _tell(self) -> None:
         """Gossip our position every `status_ms`, sooner when the sealed height moved and peers may want to know."""

@@ -29,6 +29,8 @@ class Proposal:
         self.bodies: list[Transaction | None] = []
         self.missing: dict[bytes, int] = {}
         """Leaf → position of the transactions that have not come."""
+        self.size_bytes = 0
+        """Of the transactions that are here."""
         self.asked_ms = 0
         """Steady time at which bodies were last asked for, or the proposal arrived."""
         self.asked_count = 0
@@ -59,6 +61,7 @@ class Proposal:
         position = self.missing.pop(transaction.leaf, None)
         if position is not None:
             self.bodies[position] = transaction
+            self.size_bytes += len(transaction.raw)
 
 
 def check_leaves(header: Header, leaves: list[bytes], parent: Tip) -> None:

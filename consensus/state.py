@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from consensus.effects import Effect, Log, Outcome, Persist, Send
 from consensus.head import Head, Tip
 from consensus.messages import (
+    MESSAGE_BYTES_MAX,
     CommitCertificate,
     CommittedBlock,
     Message,
@@ -19,7 +20,7 @@ from consensus.messages import (
     SealedBlock,
     Status,
 )
-from consensus.pace import Pace
+from consensus.pace import ANSWERS_AHEAD_MS, VERIFYING_AHEAD_MS, Pace
 from consensus.records import BlockRecord, LockRecord, VoteRecord
 from consensus.replay import ReplayWindow
 from consensus.round import Proposal, Round
@@ -35,6 +36,9 @@ K = PASS_OVER_DELAY
 """Most committed blocks that may wait for their seals: bounds memory, the log, and how far agreement may run ahead of
 execution.
 """
+
+EARLY_BYTES_MAX = MESSAGE_BYTES_MAX
+"""Bytes of one peer's messages of later heights: its votes for all of them, and a full NEW-VIEW."""
 
 Verifier = Callable[[bytes, bytes, bytes], bool]
 """(public key, digest, signature) → whether the signature holds."""
@@ -117,8 +121,18 @@ class Fetch:
         self.asked_ms = 0
         self.count = 0
         """Requests so far: each goes to the next peer that is ahead."""
+        self.failed: set[str] = set()
+        """Peers whose last answer did not come, or brought nothing: the others are asked first."""
+        self.useful = False
+        """Whether the answer under way brought something."""
         self.arrived: deque[SealedBlock | CommittedBlock] = deque()
         """Its answer, as far as we have not looked at it: one message's worth at most."""
+
+    def finish(self) -> None:
+        """The answer is used up."""
+        if self.peer is not None and not self.useful:
+            self.failed.add(self.peer)
+        self.peer = None
 
 
 class State:
@@ -171,8 +185,10 @@ class State:
         """Height → the lock that the log held at start."""
         self.found_blocks: dict[bytes, tuple[int, BlockRecord]] = {}
         """Header hash → height and block that the log held at start; dropped as the heights close."""
-        self.later: dict[tuple[int, str, type[Message]], Message] = {}
-        """Messages that come too early (trap 18): the newest per height, peer and kind, so K x peers x 5 at most."""
+        self.later: dict[tuple[int, str, type[Message]], tuple[Message, int]] = {}
+        """Messages that come too early (trap 18), and their bytes: the newest per height, peer and kind, so K x peers x
+        5 at most, and no more than EARLY_BYTES_MAX of one peer.
+        """
 
         self.accused: set[bytes] = set()
         """Vote keys of members of the open height that contradicted themselves since this process began."""
@@ -183,7 +199,12 @@ class State:
         """Connected peers and where they last said that they stand."""
         self.repeated_ms: dict[str, int] = {}
         """Peer → steady time at which our votes were last repeated to it; as many as there are members."""
-        self.pace = Pace()
+        self.answering = Pace(ANSWERS_AHEAD_MS)
+        """What peers asked for."""
+        self.verifying = Pace(VERIFYING_AHEAD_MS)
+        """What peers signed, or showed as signed by others."""
+        self.verifications = 0
+        """Signatures verified so far."""
         self.sealed_ms = 0
         """Steady time of the last seal."""
         self.disk_full = False
@@ -252,6 +273,7 @@ class State:
     def signed_by(self, height: int, voter: int, digest: bytes, signature: bytes) -> bool:
         """Whether a member of the height's set signed the digest. Positions outside of it sign nothing (trap 2)."""
         members = self.validators_at(height).validators
+        self.verifications += 1
         return voter < len(members) and self.verify(members[voter].vote_key, digest, signature)
 
     def cast(self, height: int, view: int, digest: bytes, make: Callable[[int, bytes], Own]) -> Own | None:
@@ -281,11 +303,15 @@ class State:
             self.out.append(Persist(encode(BlockRecord(proposal.header_raw, raws)), proposal.header.height))
 
     def keep_for_later(self, height: int, peer: str, message: Message) -> None:
-        """Buffer a message of one of the next heights, up to K ahead."""
-        if height <= self.round.height + K:
-            self.later[height, peer, type(message)] = message
-        else:
-            self.ignore("too far ahead", peer, message)
+        """Buffer a message of one of the next heights, up to K ahead and within the peer's share of memory."""
+        if height > self.round.height + K:
+            return self.ignore("too far ahead", peer, message)
+        key, size = (height, peer, type(message)), len(encode(message))
+        held = sum(each[1] for other, each in self.later.items() if other[1] == peer and other != key)
+        if held + size > EARLY_BYTES_MAX:
+            return self.ignore("too much too early", peer, message)
+        self.later[key] = message, size
+        return None
 
 
 def _without_leaves(message: Own) -> Own:

@@ -77,13 +77,16 @@ def on_view_change(state: State, peer: str, message: ViewChange) -> None:
 def _check_view_change(state: State, message: ViewChange) -> None:
     """Raise PeerError unless its member signed it and its certificate holds (trap 7)."""
     round_, certificate = state.round, message.certificate
-    digest = round_.scope.view_change_digest(message.view, certificate)
-    if message.view == 0 or not state.signed_by(round_.height, message.voter, digest, message.signature):
-        raise PeerError("view-change-forged", f"the request of member {message.voter} does not verify")
+    if message.view == 0:
+        raise PeerError("view-change-zero", "nobody need ask for view 0")
     if certificate is not None:
         if certificate.view >= message.view:
             raise PeerError("certificate-late", "a certificate of the view asked for, or a later one")
         proposals.read(state, certificate.header, certificate.view)
+    digest = round_.scope.view_change_digest(message.view, certificate)
+    if not state.signed_by(round_.height, message.voter, digest, message.signature):
+        raise PeerError("view-change-forged", f"the request of member {message.voter} does not verify")
+    if certificate is not None:
         check_prepared(state, certificate)
         equivocation.compare_certificate(state, certificate)
 
@@ -151,29 +154,27 @@ def on_new_view(state: State, peer: str, message: NewView) -> None:
 
 def _check_new_view(state: State, message: NewView) -> Proposal:
     """The proposal of a NEW-VIEW. Raises PeerError unless it is what a quorum's requests call for, computed here again
-    (trap 7).
+    (trap 7). What needs no verification comes first.
     """
     round_ = state.round
-    digest = round_.scope.new_view_digest(message.view, message.view_changes, message.proposal)
-    if not state.signed_by(round_.height, round_.primary(message.view), digest, message.signature):
-        raise PeerError("new-view-forged", "its primary did not sign it")
     voters = tuple(Vote(change.voter, change.signature) for change in message.view_changes)
     if count_voters(voters, round_.validators.size) < round_.validators.quorum:
         raise PeerError("new-view-short", f"{len(voters)} requests, {round_.validators.quorum} are needed")
+    if any((change.height, change.view) != (round_.height, message.view) for change in message.view_changes):
+        raise PeerError("new-view-mixed", "requests for another height or view")
+    proposed = proposals.read(state, message.proposal.header, message.view)
+    certificate = choose(message.view_changes)
+    fresh = certificate is None and proposed.header.view == message.view
+    bound = certificate is not None and proposed.header_raw == certificate.header  # the very bytes (traps 9, 11)
+    if message.proposal.view != message.view or not (fresh or bound):
+        raise PeerError("new-view-choice", "it proposes something else than its requests call for")
+    digest = round_.scope.new_view_digest(message.view, message.view_changes, message.proposal)
+    if not state.signed_by(round_.height, round_.primary(message.view), digest, message.signature):
+        raise PeerError("new-view-forged", "its primary did not sign it")
     for change in message.view_changes:
-        if (change.height, change.view) != (round_.height, message.view):
-            raise PeerError("new-view-mixed", "requests for another height or view")
         if round_.view_changes.get(change.voter) != change:  # else it was checked when it came
             _check_view_change(state, change)
-    if message.proposal.view != message.view:
-        raise PeerError("new-view-choice", "it proposes for another view")
-    proposal = examine(state, message.proposal)
-    certificate = choose(message.view_changes)
-    fresh = certificate is None and proposal.header.view == message.view
-    bound = certificate is not None and proposal.header_raw == certificate.header  # the very bytes (traps 9, 11)
-    if not (fresh or bound):
-        raise PeerError("new-view-choice", "it proposes something else than its requests call for")
-    return proposal
+    return examine(state, message.proposal)
 
 
 def _enter(state: State, message: NewView, proposal: Proposal) -> None:

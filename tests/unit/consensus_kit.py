@@ -9,16 +9,19 @@ from consensus.head import genesis_head
 from consensus.messages import (
     Checkpoint,
     Commit,
+    FetchBlocks,
     Message,
     NewView,
     Prepare,
     PreparedCertificate,
     PrePrepare,
     Scope,
+    SealedBlock,
+    Status,
     ViewChange,
 )
 from consensus.state import State
-from ledger.block import Header, Vote, branch_table, header_hash
+from ledger.block import Header, Vote, branch_table, header_hash, result_digest
 from ledger.codec import encode
 from ledger.genesis import Genesis, Parameters, Profile
 from ledger.hashing import Tag
@@ -45,6 +48,7 @@ from node.engine import Engine, EngineSetup
 from tests.sim.signing import make_signer, verify
 
 M = TypeVar("M")
+E = TypeVar("E")
 NAMES = ("Anneng", "Bohui", "Chengdian", "Dianneng")
 """Positions 0 to 3; at height 1 the primaries of views 0, 1, 2, 3 are Bohui, Chengdian, Dianneng, Anneng."""
 T0 = 1_700_000_000_000
@@ -122,7 +126,7 @@ class Bench:
 
     def execute(self, root: bytes = bytes(32)) -> None:
         """The oldest committed block is executed."""
-        effect = next(effect for effect in self.effects if isinstance(effect, Execute))
+        effect = self.wants(Execute)[0]
         self.effects.remove(effect)
         block = effect.block
         outcome = Outcome(block.header.height, block.hash, root, root, first_timeline(GENESIS), None)
@@ -130,9 +134,13 @@ class Bench:
 
     def store(self) -> None:
         """All that is sealed is stored."""
-        for effect in [effect for effect in self.effects if isinstance(effect, StoreSealed)]:
+        for effect in self.wants(StoreSealed):
             self.effects.remove(effect)
             self._do(self.engine.handle(Stored(effect.block.header.height)))
+
+    def wants(self, kind: type[E]) -> list[E]:
+        """The effects of a kind that nobody has performed."""
+        return [effect for effect in self.effects if isinstance(effect, kind)]
 
     def said(self, kind: type[M]) -> list[M]:
         """What it has sent of a kind."""
@@ -217,3 +225,83 @@ def new_view(changes: list[ViewChange], proposal: PrePrepare, view: int = 1) -> 
     ordered = tuple(sorted(changes, key=lambda change: change.voter))
     signature = SIGNERS[NAMES[(1 + view) % 4]].sign(scope().new_view_digest(view, ordered, proposal))
     return NewView(1, view, ordered, proposal, signature)
+
+
+# ── where a height may stand, and what peers then send ────────────────────────────────────────────────────────────────
+
+TX, OTHER_TX = make_transaction(1), make_transaction(2)
+HEADER = make_header(TX)
+"""What Bohui proposes at height 1."""
+OTHER = make_header(OTHER_TX)
+"""Another block that it might have proposed."""
+FRESH = make_header(TX, view=1)
+"""What Chengdian proposes afresh in view 1."""
+VIEW_MS = 2_000
+
+
+def waiting_bench(me: str = "Anneng") -> Bench:
+    """A node with a transaction that waits, and a primary that does nothing."""
+    bench = Bench(me)
+    bench.admit(TX)
+    return bench
+
+
+def preparing_bench() -> Bench:
+    """… and the proposal of Bohui."""
+    bench = waiting_bench()
+    bench.hear("Bohui", pre_prepare(HEADER, TX))
+    return bench
+
+
+def locked_bench() -> Bench:
+    """… prepared: with Bohui's proposal and our own PREPARE, Chengdian's makes a quorum."""
+    bench = preparing_bench()
+    bench.hear("Chengdian", prepare("Chengdian", HEADER))
+    return bench
+
+
+def committed_bench() -> Bench:
+    """… and committed."""
+    bench = locked_bench()
+    for name in ("Bohui", "Chengdian"):
+        bench.hear(name, commit(name, HEADER))
+    return bench
+
+
+def sealed_bench() -> Bench:
+    """… executed and sealed, not stored."""
+    bench = committed_bench()
+    bench.execute()
+    for name in ("Bohui", "Chengdian"):
+        bench.hear(name, checkpoint(name, result_digest(bench.state.entries[1].result)))
+    return bench
+
+
+def sealed_block() -> SealedBlock:
+    """Height 1 as peers serve it."""
+    return SealedBlock(sealed_bench().wants(StoreSealed)[0].sealed, (TX.raw,))
+
+
+def asking_bench(bench: Bench | None = None, peer: str = "Bohui") -> Bench:
+    """A node that has asked a peer for height 1."""
+    bench = bench or Bench()
+    bench.hear(peer, Status(1, 1, 0))
+    bench.tick(600)
+    assert bench.said(FetchBlocks)
+    return bench
+
+
+def changing_bench() -> Bench:
+    """A node that gave up on view 0."""
+    bench = waiting_bench()
+    bench.tick(10)
+    bench.tick(VIEW_MS + 100)
+    assert bench.engine.status().phase == "changing"
+    return bench
+
+
+def requests(
+    view: int = 1, shown: PreparedCertificate | None = None, by: tuple[str, ...] = NAMES[1:]
+) -> list[ViewChange]:
+    """A quorum's requests, the first of them with a certificate."""
+    return [view_change(name, view, shown if name == by[0] else None) for name in by]

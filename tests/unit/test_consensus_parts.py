@@ -132,7 +132,7 @@ def test_every_record_says_its_height():
         heights += [
             (effect.height, type(decode_record(effect.record))) for effect in effects if isinstance(effect, Persist)
         ]
-    kinds = [VoteRecord, BlockRecord, LockRecord, VoteRecord, CommitRecord]
+    kinds = [BlockRecord, VoteRecord, LockRecord, VoteRecord, CommitRecord]
     assert heights == [(1, kind) for kind in kinds]
 
 
