@@ -1,6 +1,7 @@
 """One engine by itself, and the keys of its three peers: for tests that put every single message into its hands."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -21,8 +22,8 @@ from consensus.messages import (
     ViewChange,
 )
 from consensus.state import State
-from ledger.block import Header, Vote, branch_table, header_hash, result_digest
-from ledger.codec import encode
+from ledger.block import BranchHead, Header, Vote, branch_table, header_hash, next_heads, result_digest
+from ledger.codec import decode, encode
 from ledger.genesis import Genesis, Parameters, Profile
 from ledger.hashing import Tag
 from ledger.terms import first_timeline
@@ -165,8 +166,19 @@ def scope(height: int = 1) -> Scope:
 
 def make_header(*transactions: Transaction, view: int = 0, **changes: Any) -> bytes:
     """The header of height 1 with these transactions, as its primary would make it."""
-    rows, root = branch_table([(tx.body.branch, tx.leaf) for tx in transactions], {})
-    header = Header(
+    return encode(replace(_header(transactions, {}, view), **changes))
+
+
+def make_next_header(parent: bytes, *transactions: Transaction) -> bytes:
+    """The header of height 2, on top of that of height 1."""
+    header = _header(transactions, next_heads(decode(Header, parent), {}), 0)
+    linked = {"height": 2, "parent": header_hash(parent), "time_ms": T0 + 1_001, "proposer": NAMES[2]}
+    return encode(replace(header, **linked))
+
+
+def _header(transactions: Sequence[Transaction], heads: dict[Branch, BranchHead], view: int) -> Header:
+    rows, root = branch_table([(tx.body.branch, tx.leaf) for tx in transactions], heads)
+    return Header(
         CHAIN,
         1,
         view,
@@ -178,13 +190,13 @@ def make_header(*transactions: Transaction, view: int = 0, **changes: Any) -> by
         NAMES[(1 + view) % 4],
         rows,
     )
-    return encode(replace(header, **changes))
 
 
 def pre_prepare(header: bytes, *transactions: Transaction, view: int = 0, by: str | None = None) -> PrePrepare:
     """The proposal of the view's primary."""
-    signer = SIGNERS[by or NAMES[(1 + view) % 4]]
-    signature = signer.sign(scope().vote_digest(Tag.PRE_PREPARE, view, header_hash(header)))
+    height = decode(Header, header).height
+    signer = SIGNERS[by or NAMES[(height + view) % 4]]
+    signature = signer.sign(scope(height).vote_digest(Tag.PRE_PREPARE, view, header_hash(header)))
     return PrePrepare(view, header, b"".join(tx.leaf for tx in transactions), signature)
 
 

@@ -21,6 +21,7 @@ from consensus.state import EARLY_BYTES_MAX, K
 from ledger.block import SealedHeader, header_hash
 from ledger.codec import encode
 from ledger.errors import PeerError
+from ledger.terms import DECISION_DELAY
 from node.effects import Verify
 from tests.unit.consensus_kit import (
     HEADER,
@@ -106,7 +107,7 @@ def test_results_of_far_heights_are_not_kept():
         for name in NAMES[1:]:
             bench.hear(name, replace(checkpoint(name, bytes(32)), height=height))
     kept = bench.state.checkpoints
-    assert (len(kept), {len(votes) for votes in kept.values()}) == (2 * K, {3})
+    assert (len(kept), {len(votes) for votes in kept.values()}) == (DECISION_DELAY, {3})
 
 
 def test_blocks_that_nobody_asked_for_are_not_kept():

@@ -1,14 +1,10 @@
 """Catch-up: what is taken over from peers, what is not, and what a peer may cost."""
 
-from typing import get_args
-
 import pytest
 from msgspec.structs import replace
 
 from consensus.messages import (
     Bodies,
-    CommitCertificate,
-    CommittedBlock,
     FetchBlocks,
     FetchBodies,
     Message,
@@ -17,227 +13,34 @@ from consensus.messages import (
     SealedBlocks,
     Status,
 )
-from ledger.block import Result, SealedHeader, Vote, header_hash, result_digest
-from ledger.codec import decode, encode
-from ledger.validators import Validator, ValidatorSet
-from node.effects import Charge, Effect, Execute, Halt, PeerDown, Received, Stored, StoreSealed, Truncate, Verify
-from tests.sim.signing import make_signer
+from node.effects import Charge, Effect, Execute, PeerDown, Received
 from tests.sim.world import Plan, World
 from tests.unit.consensus_kit import (
-    NAMES,
+    HEADER,
+    OTHER_TX,
+    TX,
     Bench,
+    asking_bench,
     certificate,
     checkpoint,
-    commit,
+    committed_bench,
     make_header,
-    make_transaction,
     new_view,
     pre_prepare,
     prepare,
+    requests,
+    sealed_block,
     view_change,
 )
-
-TX, OTHER = make_transaction(1), make_transaction(2)
-HEADER = make_header(TX)
-QUORUM = ("Bohui", "Chengdian", "Dianneng")
-
-
-def committed_bench() -> Bench:
-    """Height 1 committed and executed, not sealed."""
-    bench = Bench()
-    bench.admit(TX)
-    bench.hear("Bohui", pre_prepare(HEADER, TX))
-    bench.hear("Chengdian", prepare("Chengdian", HEADER))
-    for name in ("Bohui", "Chengdian"):
-        bench.hear(name, commit(name, HEADER))
-    return bench
-
-
-def sealed_bench() -> Bench:
-    """… and sealed, not stored."""
-    bench = committed_bench()
-    bench.execute()
-    for name in ("Bohui", "Chengdian"):
-        bench.hear(name, checkpoint(name, result_digest(bench.state.entries[1].result)))
-    return bench
-
-
-def sealed_block() -> SealedBlock:
-    """Height 1 as peers serve it."""
-    return SealedBlock(effects_of(sealed_bench(), StoreSealed)[0].sealed, (TX.raw,))
-
-
-def effects_of(bench: Bench, kind: type) -> list:
-    """The effects of a kind that nobody has performed."""
-    return [effect for effect in bench.effects if isinstance(effect, kind)]
-
-
-def asking_bench(bench: Bench | None = None, peer: str = "Bohui") -> Bench:
-    """A node that has asked a peer for height 1."""
-    bench = bench or Bench()
-    bench.hear(peer, Status(1, 1, 0))
-    bench.tick(600)
-    assert bench.said(FetchBlocks)
-    return bench
-
-
-def changing_bench() -> Bench:
-    """A node that gave up on view 0."""
-    bench = Bench()
-    bench.admit(TX)
-    bench.tick(10)
-    bench.tick(2_100)
-    assert bench.engine.status().phase == "changing"
-    return bench
-
-
-# ── traps ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def test_trap_03_what_is_nested_is_hashed_again_by_the_receiver():
-    shown = replace(certificate(HEADER), header=make_header(OTHER))  # HEADER's signatures under another block
-    bench = Bench()
-    bench.hear("Bohui", replace(view_change("Bohui", 1, certificate(HEADER)), certificate=shown))
-    bench.hear("Chengdian", view_change("Chengdian", 1, shown))  # … and its sender signs for it
-    assert bench.charges == ["view-change-forged", "certificate-forged"]
-    assert bench.state.round.view_changes == {}
-
-    bench.hear("Bohui", pre_prepare(HEADER, TX))
-    bench.hear("Bohui", Bodies(header_hash(HEADER), b"", (OTHER.raw,)))
-    assert effects_of(bench, Verify) == [], "a body is known by its own hash, not by its place in an answer"
-
-    late = asking_bench()
-    late.hear("Bohui", SealedBlocks((replace(sealed_block(), transactions=(OTHER.raw,)),), ()))
-    assert late.charges == ["proposal-root"]
-    assert late.state.tip.height == 0
-
-
-def test_trap_19_nothing_is_thrown_away_before_it_is_stored_with_its_seal():
-    bench = sealed_bench()
-    assert effects_of(bench, Truncate) == []
-    assert 1 in bench.state.entries
-    assert any(height == 1 for height, _, _ in bench.state.own)
-    bench.store()
-    assert effects_of(bench, Truncate) == [Truncate(1)]
-    assert bench.state.entries == {}
-
-    unsealed = committed_bench()
-    unsealed.perform(Stored(1))
-    assert [halt.error.code for halt in effects_of(unsealed, Halt)] == ["store-order"]
-
-
-def test_trap_19_blocks_of_peers_are_taken_with_a_seal_that_holds_alone():
-    block = sealed_block()
-    result = encode(replace(decode(Result, block.sealed.result), state_root=bytes([9]) * 32))
-    for sealed, code in (
-        (replace(block.sealed, result=result), "seal-forged"),
-        (replace(block.sealed, seal=block.sealed.seal[:2]), "seal-short"),
-        (replace(block.sealed, header=make_header(OTHER)), "seal-mismatch"),
-    ):
-        late = asking_bench()
-        late.hear("Bohui", SealedBlocks((SealedBlock(sealed, (TX.raw,)),), ()))
-        assert late.charges == [code]
-        assert late.state.tip.height == 0
-
-
-def test_trap_19_a_transferred_state_is_compared_with_the_seal():
-    late = asking_bench()
-    late.hear("Bohui", SealedBlocks((sealed_block(),), ()))
-    late.execute(root=bytes([9]) * 32)
-    assert [halt.error.code for halt in effects_of(late, Halt)] == ["result-contradicted"]
-    assert effects_of(late, StoreSealed) == []
-
-
-def late_votes(bench: Bench) -> None:
-    """All that may still be under way for height 1."""
-    fresh = make_header(OTHER, view=1)
-    bench.hear("Chengdian", new_view([view_change(n, 1) for n in QUORUM], pre_prepare(fresh, OTHER, view=1)))
-    for name in QUORUM:
-        bench.hear(name, commit(name, HEADER))
-        bench.hear(name, commit(name, fresh, view=1))
-
-
-@pytest.mark.parametrize("first", ["catch-up", "commits"])
-def test_trap_20_catch_up_that_races_a_view_change_commits_once(first):
-    bench = changing_bench()
-    if first == "commits":
-        bench.hear(
-            "Chengdian",
-            new_view(
-                [view_change("Bohui", 1, certificate(HEADER)), *(view_change(n, 1) for n in ("Chengdian", "Dianneng"))],
-                pre_prepare(HEADER, TX, view=1),
-            ),
-        )
-        asking_bench(bench)
-        for name in QUORUM:
-            bench.hear(name, commit(name, HEADER, view=1))
-        bench.hear("Bohui", SealedBlocks((sealed_block(),), ()))
-    else:
-        asking_bench(bench)
-        bench.hear("Bohui", SealedBlocks((sealed_block(),), ()))
-        bench.hear("Bohui", SealedBlocks((sealed_block(),), ()))
-    late_votes(bench)
-    assert [effect.block.hash for effect in effects_of(bench, Execute)] == [header_hash(HEADER)]
-    bench.execute()
-    assert (bench.state.sealed, bench.engine.status().halted) == (1, False)
-    assert len(effects_of(bench, StoreSealed)) == 1
-
-
-def test_trap_21_catch_up_ends_a_view_change():
-    bench = asking_bench(changing_bench())
-    bench.hear("Bohui", SealedBlocks((sealed_block(),), ()))
-    status = bench.engine.status()
-    assert (status.committed, status.view, status.phase) == (1, 0, "waiting")
 
 
 def test_a_block_that_makes_us_the_primary_lets_us_propose_once():
     bench = Bench("Chengdian")  # the primary of height 2
-    bench.admit(OTHER)
+    bench.admit(OTHER_TX)
     asking_bench(bench)
     bench.hear("Bohui", SealedBlocks((sealed_block(),), ()))
     assert len(bench.said(PrePrepare)) == 1
     assert not bench.engine.status().halted
-
-
-def test_trap_22_certificates_are_checked_against_the_set_before_the_block():
-    """A block that names a set of its own, signed by all of that set, is nobody's."""
-    keys = {name: make_signer(bytes([number]) * 32, False) for number, name in enumerate(NAMES)}
-    usurpers = ValidatorSet(
-        1, tuple(Validator(name, key.public_key, key.public_key, key.public_key[1:]) for name, key in keys.items())
-    )
-    header = make_header(TX, set_hash=usurpers.hash())
-    result = decode(Result, sealed_block().sealed.result)
-    result_raw = encode(
-        replace(result, header_hash=header_hash(header), set_hash=usurpers.hash(), next_set_hash=usurpers.hash())
-    )
-    seal = tuple(Vote(at, key.sign(result_digest(result_raw))) for at, key in enumerate(keys.values()))
-    late = asking_bench()
-    late.hear("Bohui", SealedBlocks((SealedBlock(SealedHeader(header, result_raw, seal), (TX.raw,)),), ()))
-    assert late.charges == ["seal-mismatch"]
-
-    late = asking_bench()
-    commits = CommitCertificate(0, seal)
-    late.hear("Bohui", SealedBlocks((), (CommittedBlock(header, commits, (TX.raw,)),)))
-    late = asking_bench(late, "Chengdian")
-    late.tick(600)
-    late.hear("Chengdian", SealedBlocks((), (CommittedBlock(HEADER, commits, (TX.raw,)),)))
-    assert late.state.tip.height == 0
-    assert late.charges[0] == "proposal-header"
-
-
-def test_trap_23_there_is_no_read_only_shortcut():
-    """Nobody can ask a replica for state or receipts; what it executed is shown to readers once it is sealed."""
-    asking = {kind.__name__ for kind in get_args(Message) if kind.__name__.startswith("Fetch")}
-    assert asking == {"FetchBlocks", "FetchBodies"}
-    bench = committed_bench()
-    bench.execute()
-    bench.hear("Bohui", checkpoint("Bohui", result_digest(bench.state.entries[1].result)))
-    assert effects_of(bench, StoreSealed) == [], "two of four vouch for the result"
-    assert bench.engine.status().sealed == 0
-    bench.hear("Bohui", FetchBlocks(1, 1))
-    assert bench.said(SealedBlocks)[0].blocks == (), "a committed block goes to members, without a result"
-    bench.hear("Chengdian", checkpoint("Chengdian", result_digest(bench.state.entries[1].result)))
-    assert len(effects_of(bench, StoreSealed)) == 1
 
 
 # ── what a peer may cost ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -331,7 +134,7 @@ FORGED: dict[str, tuple[str, Message]] = {
     "new-view-forged": (
         "Chengdian",
         replace(
-            new_view([view_change(n, 1) for n in QUORUM], pre_prepare(make_header(TX, view=1), TX, view=1)),
+            new_view(requests(), pre_prepare(make_header(TX, view=1), TX, view=1)),
             signature=bytes(64),
         ),
     ),

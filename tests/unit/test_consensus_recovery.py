@@ -1,13 +1,12 @@
 """After a crash a replica stands by every word that it gave."""
 
-from msgspec.structs import replace
-
 from consensus.messages import Bodies, Checkpoint, Commit, FetchBodies, NewView, Prepare, PrePrepare, ViewChange
-from ledger.block import header_hash
 from node.effects import DiskFull, Execute, Halt
 from tests.unit.consensus_kit import (
+    HEADER,
+    OTHER,
+    TX,
     Bench,
-    certificate,
     checkpoint,
     commit,
     make_header,
@@ -17,10 +16,6 @@ from tests.unit.consensus_kit import (
     prepare,
     view_change,
 )
-
-TX = make_transaction(1)
-HEADER = make_header(TX)
-OTHER = make_header(make_transaction(2))
 
 
 def test_I5_a_restarted_backup_prepares_nothing_else():
@@ -129,17 +124,3 @@ def test_F13_a_full_disk_stops_votes_and_nothing_else():
     bench.perform(DiskFull(False))
     bench.hear("Bohui", pre_prepare(HEADER, TX))
     assert len(bench.said(Prepare)) == 1
-
-
-def test_trap_12_a_block_that_was_accepted_is_there_after_a_power_cut():
-    """A liar may hold a certificate of it that nobody else has, and show it in every view change from now on."""
-    bench = Bench()
-    bench.admit(TX)
-    bench.hear("Bohui", pre_prepare(HEADER, TX))
-    again = Bench(records=bench.records)
-    again.hear("Dianneng", FetchBodies(header_hash(HEADER), TX.leaf))
-    assert again.said(Bodies)[0].raws == (TX.raw,)
-    shown = [view_change("Bohui", 1, certificate(HEADER)), *(view_change(n, 1) for n in ("Chengdian", "Dianneng"))]
-    again.hear("Chengdian", new_view(shown, replace(pre_prepare(HEADER, view=1), leaves=b"")))
-    assert again.engine.status().phase == "preparing"
-    assert again.said(FetchBodies) == []
