@@ -105,6 +105,7 @@ def test_trap_20_catch_up_that_races_a_view_change_commits_once(first):
         bench.hear("Bohui", SealedBlocks((sealed_block(),), ()))
         bench.hear("Bohui", SealedBlocks((sealed_block(),), ()))
     late_votes(bench)
+    assert bench.charges == [], "late is not wrong"
     assert [effect.block.hash for effect in bench.wants(Execute)] == [header_hash(HEADER)]
     bench.execute()
     assert (bench.state.sealed, bench.engine.status().halted) == (1, False)

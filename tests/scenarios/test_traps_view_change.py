@@ -20,6 +20,7 @@ from tests.unit.consensus_kit import (
     certificate,
     changing_bench,
     commit,
+    locked_bench,
     make_header,
     make_transaction,
     new_view,
@@ -130,6 +131,15 @@ def test_trap_10_the_certificate_of_the_highest_view_wins(order):
     assert message.proposal.header == in_view_1
 
 
+def test_trap_09_a_member_shows_what_it_prepared():
+    bench = locked_bench()
+    bench.tick(10)
+    bench.tick(VIEW_MS)
+    (asked,) = bench.said(ViewChange)
+    assert asked.certificate is not None
+    assert (asked.certificate.view, asked.certificate.header) == (0, HEADER)
+
+
 def test_trap_09_a_prepared_block_is_not_replaced():
     bench = waiting_bench()
     bench.hear("Chengdian", new_view(requests(1, certificate(HEADER)), pre_prepare(FRESH, TX, view=1)))
@@ -213,7 +223,10 @@ def test_trap_14_the_new_view_timer_starts_at_a_quorum_and_doubles():
 
 def test_trap_14_progress_resets_the_timer():
     bench = changing_bench()
-    bench.tick(VIEW_MS - 100)
+    for name in ("Bohui", "Dianneng"):
+        bench.hear(name, view_change(name, 1))
+    bench.tick(10)
+    bench.tick(2 * VIEW_MS - 20)  # nearly all of the wait for a NEW-VIEW
     bench.hear("Chengdian", new_view(requests(), pre_prepare(FRESH, TX, view=1)))
     bench.tick(10)
     bench.tick(2 * VIEW_MS - 20)
