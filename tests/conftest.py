@@ -20,6 +20,11 @@ SYSTEM_SOFTWARE = {
 """Marker -> names of the program on PATH, any of which will do."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--rewrite`: write the traces of tests/scenarios/traces anew, for a reviewer to read the difference."""
+    parser.addoption("--rewrite", action="store_true", help="write the expected traces of scenario files anew")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip, with the reason, the tests whose system software is not on this machine."""
     path = os.environ.get("PATH", "") + ":/usr/sbin"  # where Debian puts brokers
