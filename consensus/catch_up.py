@@ -185,6 +185,8 @@ def _take_sealed(state: State, block: SealedBlock) -> bool:
         if entry.seal is None:
             entry.seal = block.sealed
     elif height == state.tip.height + 1:
+        if header.parent != state.tip.header_hash:
+            raise OurError("fork", f"height {height}: a quorum sealed a block on another chain than ours")
         proposal = _complete(state, block.sealed.header, header, block.transactions)
         finish(state, proposal, None).seal = block.sealed
     else:
@@ -205,8 +207,6 @@ def _take_committed(state: State, block: CommittedBlock) -> bool:
 
 def _complete(state: State, header_raw: bytes, header: Header, raws: tuple[bytes, ...]) -> Proposal:
     """The block with its transactions, if they are those of the header. A quorum vouches for their signatures."""
-    if header.parent != state.tip.header_hash:
-        raise PeerError("blocks-parent", f"height {header.height} has another parent than our tip")
     transactions = [decode_transaction(raw) for raw in raws]
     proposal = Proposal(header_raw, header, header_hash(header_raw))
     proposal.list_leaves([transaction.leaf for transaction in transactions], state.tip)

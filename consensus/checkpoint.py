@@ -1,7 +1,7 @@
 """CHECKPOINT: every member signs what executing a block gave; a quorum of equal results is the block's seal."""
 
 from consensus.effects import Outcome, StoreSealed, Truncate
-from consensus.messages import Checkpoint, Own
+from consensus.messages import Checkpoint
 from consensus.normal import check_voter
 from consensus.state import Entry, K, State
 from ledger.block import Result, SealedHeader, Vote, history_leaf, result_digest
@@ -44,14 +44,14 @@ def on_executed(state: State, outcome: Outcome) -> None:
         check_same(height, digest, result_digest(entry.seal.result))
         return
 
-    def make(voter: int, signature: bytes) -> Own:
+    def make(voter: int, signature: bytes) -> Checkpoint:
         return Checkpoint(height, digest, voter, signature)
 
     signed_before = state.own.get((height, 0, Checkpoint))
     if signed_before is not None:
         check_same(height, digest, signed_before[0])
     message = state.cast(height, 0, digest, make)
-    if isinstance(message, Checkpoint):
+    if message is not None:
         _count(state, message)
         state.send(message)
     _check_contradiction(state, entry)

@@ -10,7 +10,6 @@ from consensus.effects import Charge, Execute, Persist
 from consensus.messages import (
     Commit,
     CommitCertificate,
-    Own,
     Prepare,
     PreparedCertificate,
     PrePrepare,
@@ -197,11 +196,11 @@ def _try_lock(state: State, proposal: Proposal) -> bool:
 def _vote(state: State, round_: Round, kind: type[Prepare] | type[Commit], phase: Tag, proposal: Proposal) -> None:
     view, digest = round_.view, round_.scope.vote_digest(phase, round_.view, proposal.hash)
 
-    def make(voter: int, signature: bytes) -> Own:
+    def make(voter: int, signature: bytes) -> Prepare | Commit:
         return kind(round_.height, view, proposal.hash, voter, signature)
 
     message = state.cast(round_.height, view, digest, make)
-    if isinstance(message, Prepare | Commit):
+    if message is not None:
         state.send(message)
         tally = round_.prepares if kind is Prepare else round_.commits
         tally.add(message.voter, view, proposal.hash, message.signature)
@@ -238,30 +237,25 @@ def try_propose(state: State) -> bool:
     if round_.phase is not Phase.WAITING or round_.view != 0 or not state.has_room or not _due(state):
         return False
     if state.position(round_.height) != round_.primary(0):
-        return False
+        return False  # a proposal of ours in the log would have us past WAITING
     proposal = proposals.build(state, 0)
     if not proposal.header.tx_count and not idle_overdue(state):
         return False  # what waits is no longer valid
     message = sign(state, proposal, 0)
-    if message is None:
-        return False
     state.send(message)
     take(state, proposal, message)
     return True
 
 
-def sign(state: State, proposal: Proposal, view: int) -> PrePrepare | None:
-    """Our PRE-PREPARE for a view that we are the primary of, on disk but not sent; None if we proposed something else
-    in it before.
-    """
+def sign(state: State, proposal: Proposal, view: int) -> PrePrepare:
+    """Our PRE-PREPARE, the first, for a view that we are the primary of: on disk but not sent."""
     digest = state.round.scope.vote_digest(Tag.PRE_PREPARE, view, proposal.hash)
     leaves = b"".join(proposal.leaves or ())
 
-    def make(_voter: int, signature: bytes) -> Own:
+    def make(_voter: int, signature: bytes) -> PrePrepare:
         return PrePrepare(view, proposal.header_raw, leaves, signature)
 
-    message = state.cast(state.round.height, view, digest, make)
-    return message if isinstance(message, PrePrepare) else None
+    return state.cast_first(state.round.height, view, digest, make)
 
 
 def idle_overdue(state: State) -> bool:

@@ -171,8 +171,7 @@ class Replica:
         if state.round is not self._resumed:
             self._resumed = state.round
             recovery.resume(state)
-            for stale in [key for key in state.later if key[0] < state.round.height]:
-                del state.later[stale]
+            state.later = {key: early for key, early in state.later.items() if key[0] >= state.round.height}
         if not state.has_room:
             return
         due = [key for key in state.later if key[0] == state.round.height]

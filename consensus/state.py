@@ -1,8 +1,9 @@
 """The replica's memory, and the few things that every handler does with it: say, cast, ignore, charge."""
 
+import typing
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ from consensus.replay import ReplayWindow
 from consensus.round import Proposal, Round
 from ledger.block import Block, SealedHeader
 from ledger.codec import encode
+from ledger.errors import OurError
 from ledger.genesis import Parameters
 from ledger.keys import Signer
 from ledger.terms import Terms, terms_at
@@ -40,6 +42,7 @@ execution.
 EARLY_BYTES_MAX = MESSAGE_BYTES_MAX
 """Bytes of one peer's messages of later heights: its votes for all of them, and a full NEW-VIEW."""
 
+V = TypeVar("V", bound=Own)
 Verifier = Callable[[bytes, bytes, bytes], bool]
 """(public key, digest, signature) → whether the signature holds."""
 
@@ -276,7 +279,7 @@ class State:
         self.verifications += 1
         return voter < len(members) and self.verify(members[voter].vote_key, digest, signature)
 
-    def cast(self, height: int, view: int, digest: bytes, make: Callable[[int, bytes], Own]) -> Own | None:
+    def cast(self, height: int, view: int, digest: bytes, make: Callable[[int, bytes], V]) -> V | None:
         """Sign `digest`, make a message of (our position, signature) and put it on disk; the caller sends what it gets.
 
         Returns the message, the old one if this very vote was cast before; None if we do not vote, or cast another in
@@ -286,13 +289,21 @@ class State:
         if voter is None:
             return None
         draft = make(voter, b"")
-        cast = self.own.get((height, view, type(draft)))
-        if cast is not None:
-            return cast[1] if cast[0] == digest else None
+        kind: type[Message] = type(draft)
+        before = self.own.get((height, view, kind))
+        if before is not None:
+            return typing.cast(V, before[1]) if before[0] == digest else None
         signer = self.signers[self.validators_at(height).validators[voter].vote_key]
         message = replace(draft, signature=signer.sign(digest))
-        self.own[height, view, type(message)] = digest, message
+        self.own[height, view, kind] = digest, message
         self.out.append(Persist(encode(VoteRecord(height, view, digest, _without_leaves(message))), height))
+        return message
+
+    def cast_first(self, height: int, view: int, digest: bytes, make: Callable[[int, bytes], V]) -> V:
+        """The same where the caller knows that we vote, and cast no other. Raises OurError `vote-contradicted`."""
+        message = self.cast(height, view, digest, make)
+        if message is None:
+            raise OurError("vote-contradicted", f"height {height}, view {view}: not ours to sign, or signed otherwise")
         return message
 
     def keep_block(self, proposal: Proposal) -> None:

@@ -8,7 +8,7 @@ makes it live: views move only on f + 1 distinct requests, so no faulty minority
 from consensus import equivocation
 from consensus import proposal as proposals
 from consensus.certificates import check_prepared, choose, count_voters
-from consensus.messages import NewView, Own, PrePrepare, ViewChange
+from consensus.messages import NewView, PrePrepare, ViewChange
 from consensus.normal import check_voter, examine, idle_overdue, sign, take
 from consensus.round import Proposal
 from consensus.state import State
@@ -49,13 +49,12 @@ def give_up(state: State, view: int) -> None:
     round_.move(Trigger.GAVE_UP, state.steady_ms)
     lock, digest = round_.lock, round_.scope.view_change_digest(view, round_.lock)
 
-    def make(voter: int, signature: bytes) -> Own:
+    def make(voter: int, signature: bytes) -> ViewChange:
         return ViewChange(round_.height, view, voter, lock, signature)
 
-    message = state.cast(round_.height, view, digest, make)
-    if isinstance(message, ViewChange):
-        round_.view_changes[message.voter] = message
-        state.send(message)
+    message = state.cast_first(round_.height, view, digest, make)
+    round_.view_changes[message.voter] = message
+    state.send(message)
 
 
 def on_view_change(state: State, peer: str, message: ViewChange) -> None:
@@ -121,16 +120,12 @@ def try_new_view(state: State) -> bool:
     else:
         proposal = proposals.read(state, certificate.header, certificate.view)
     proposed = sign(state, proposal, view)
-    if proposed is None:
-        return False
     digest = round_.scope.new_view_digest(view, view_changes, proposed)
 
-    def make(_voter: int, signature: bytes) -> Own:
+    def make(_voter: int, signature: bytes) -> NewView:
         return NewView(round_.height, view, view_changes, proposed, signature)
 
-    message = state.cast(round_.height, view, digest, make)
-    if not isinstance(message, NewView):
-        return False
+    message = state.cast_first(round_.height, view, digest, make)
     state.send(message)
     _enter(state, message, proposal)
     return True
