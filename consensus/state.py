@@ -289,7 +289,7 @@ class State:
         if voter is None:
             return None
         draft = make(voter, b"")
-        kind: type[Message] = type(draft)
+        kind = typing.cast("type[Message]", type(draft))
         before = self.own.get((height, view, kind))
         if before is not None:
             return typing.cast(V, before[1]) if before[0] == digest else None

@@ -202,16 +202,16 @@ def pre_prepare(header: bytes, *transactions: Transaction, view: int = 0, by: st
 
 def prepare(by: str, header: bytes, view: int = 0) -> Prepare:
     """A backup's acceptance."""
-    digest = header_hash(header)
-    signature = SIGNERS[by].sign(scope().vote_digest(Tag.PREPARE, view, digest))
-    return Prepare(1, view, digest, NAMES.index(by), signature)
+    digest, height = header_hash(header), decode(Header, header).height
+    signature = SIGNERS[by].sign(scope(height).vote_digest(Tag.PREPARE, view, digest))
+    return Prepare(height, view, digest, NAMES.index(by), signature)
 
 
 def commit(by: str, header: bytes, view: int = 0) -> Commit:
     """A member's COMMIT."""
-    digest = header_hash(header)
-    signature = SIGNERS[by].sign(scope().vote_digest(Tag.COMMIT, view, digest))
-    return Commit(1, view, digest, NAMES.index(by), signature)
+    digest, height = header_hash(header), decode(Header, header).height
+    signature = SIGNERS[by].sign(scope(height).vote_digest(Tag.COMMIT, view, digest))
+    return Commit(height, view, digest, NAMES.index(by), signature)
 
 
 def checkpoint(by: str, digest: bytes) -> Checkpoint:

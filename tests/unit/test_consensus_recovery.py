@@ -1,19 +1,40 @@
 """After a crash a replica stands by every word that it gave."""
 
-from consensus.messages import Bodies, Checkpoint, Commit, FetchBodies, NewView, Prepare, PrePrepare, ViewChange
+import pytest
+from msgspec.structs import replace
+
+from consensus.messages import (
+    Bodies,
+    Checkpoint,
+    Commit,
+    FetchBodies,
+    NewView,
+    Prepare,
+    PrePrepare,
+    SealedBlocks,
+    ViewChange,
+)
+from ledger.block import header_hash
+from ledger.errors import OurError
 from node.effects import DiskFull, Execute, Halt
 from tests.unit.consensus_kit import (
+    GENESIS,
     HEADER,
     OTHER,
+    OTHER_TX,
     TX,
     Bench,
+    asking_bench,
     checkpoint,
     commit,
     make_header,
+    make_next_header,
     make_transaction,
     new_view,
     pre_prepare,
     prepare,
+    preparing_bench,
+    sealed_block,
     view_change,
 )
 
@@ -124,3 +145,50 @@ def test_F13_a_full_disk_stops_votes_and_nothing_else():
     bench.perform(DiskFull(False))
     bench.hear("Bohui", pre_prepare(HEADER, TX))
     assert len(bench.said(Prepare)) == 1
+
+
+def test_a_restarted_primary_stands_by_its_empty_block():
+    bench = Bench("Bohui")
+    bench.tick(GENESIS.parameters.idle_interval_ms)
+    (proposal,) = bench.said(PrePrepare)
+    again = Bench("Bohui", bench.records)
+    again.tick(GENESIS.parameters.idle_interval_ms)
+    assert again.engine.status().phase == "preparing"
+    assert {message.header for message in again.said(PrePrepare)} == {proposal.header}
+
+
+def test_a_restarted_primary_whose_transactions_are_lost_waits_for_others_to_bring_them():
+    bench = Bench("Bohui")
+    bench.admit(TX)
+    again = Bench("Bohui", bench.records)
+    assert again.engine.status().phase == "gathering"
+    again.tick(100)
+    assert [message.leaves for message in again.said(FetchBodies)] == [b""]
+    again.hear("Anneng", Bodies(header_hash(again.said(PrePrepare)[0].header), TX.leaf, (TX.raw,)))
+    again.admit(TX)
+    assert again.engine.status().phase == "preparing"
+
+
+def test_a_vote_above_a_gap_in_the_log_counts_again_when_the_gap_is_filled():
+    """Height 1 came by catch-up, with its seal and without a record; at height 2 we voted; then the power failed."""
+    bench = asking_bench()
+    bench.hear("Bohui", SealedBlocks((sealed_block(),), ()))
+    bench.admit(OTHER_TX)
+    header = make_next_header(HEADER, OTHER_TX)
+    bench.hear("Chengdian", pre_prepare(header, OTHER_TX))
+    assert [message.height for message in bench.said(Prepare)] == [2]
+
+    again = Bench(records=bench.records)
+    assert again.state.round.height == 1
+    asking_bench(again).hear("Bohui", SealedBlocks((sealed_block(),), ()))
+    again.hear("Dianneng", FetchBodies(header_hash(header), OTHER_TX.leaf))
+    assert again.said(Bodies)[-1].raws == (OTHER_TX.raw,)
+    again.hear("Chengdian", pre_prepare(make_next_header(HEADER), by="Chengdian"))
+    assert [message.header_hash for message in again.said(Prepare)] == [], "it stands by its word"
+
+
+def test_a_contradiction_of_our_own_vote_is_never_signed():
+    bench = preparing_bench()
+    state = bench.state
+    with pytest.raises(OurError, match="vote-contradicted"):
+        state.cast_first(1, 0, bytes(32), lambda voter, signature: replace(prepare("Anneng", HEADER), voter=voter))

@@ -1,10 +1,11 @@
 """Votes one by one: what counts, what does not, and whom it is charged to."""
 
 from consensus.messages import Checkpoint, Commit, FetchBodies, Prepare
-from ledger.block import header_hash
+from ledger.block import header_hash, result_digest
 from ledger.hashing import Tag
-from node.effects import Execute, Halt, Persist, Received, Send, StoreSealed
+from node.effects import Halt, Persist, Received, Send, StoreSealed
 from tests.unit.consensus_kit import (
+    GENESIS,
     HEADER,
     NAMES,
     SIGNERS,
@@ -42,6 +43,7 @@ def test_F02_a_height_from_proposal_to_seal():
     (stored,) = [effect for effect in bench.effects if isinstance(effect, StoreSealed)]
     assert [vote.voter for vote in stored.sealed.seal] == [0, 1, 3]
     assert stored.head == bench.state.head
+    assert stored.head.validators == GENESIS.validators
     bench.store()
     assert bench.state.entries == {}
 
@@ -120,9 +122,16 @@ def test_an_observer_follows_without_a_word():
     observer.state.signers.clear()
     observer.admit(TX)
     observer.hear("Bohui", pre_prepare(HEADER, TX))
+    for name in NAMES[2:]:
+        observer.hear(name, prepare(name, HEADER))
     for name in NAMES[1:]:
         observer.hear(name, commit(name, HEADER))
-    assert [effect for effect in observer.effects if isinstance(effect, Execute)]
+    observer.execute()
+    digest = result_digest(observer.state.entries[1].result)
+    for name in NAMES[1:]:
+        observer.hear(name, checkpoint(name, digest))
+    assert observer.state.sealed == 1
     assert not observer.said(Prepare)
     assert not observer.said(Commit)
+    assert not observer.said(Checkpoint)
     assert len(bench.said(Prepare)) == 1
