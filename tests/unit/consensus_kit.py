@@ -86,6 +86,8 @@ class Bench:
         self.me = me
         self.records: list[bytes] = list(records or [])
         self.sent: list[Message] = []
+        self.receivers: list[tuple[str, ...]] = []
+        """Of each message that was sent; empty for all."""
         self.charges: list[str] = []
         self.effects: list[Effect] = []
         setup = EngineSetup(
@@ -153,6 +155,7 @@ class Bench:
                 self.records.append(effect.record)
             elif isinstance(effect, Send):
                 self.sent.append(effect.message)
+                self.receivers.append(effect.peers)
             elif isinstance(effect, Charge):
                 self.charges.append(effect.code)
             else:

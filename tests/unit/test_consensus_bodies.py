@@ -62,6 +62,10 @@ def test_a_re_proposal_without_its_list_is_completed_list_first():
     bench.hear("Chengdian", Bodies(header_hash(BOTH), TX.leaf + OTHER_TX.leaf, ()))
     bench.tick(1)
     assert [message.leaves for message in bench.said(FetchBodies)] == [b"", TX.leaf + OTHER_TX.leaf], "at once"
+    assert [to for to, sent in zip(bench.receivers, bench.sent, strict=True) if isinstance(sent, FetchBodies)] == [
+        ("Chengdian",),
+        ("Chengdian",),
+    ], "from whoever had the list"
     bench.admit(TX, OTHER_TX)
     assert len(bench.said(Prepare)) == 1
 

@@ -241,5 +241,6 @@ def test_a_donor_whose_answer_brings_nothing_is_asked_last(answer):
     for _ in range(3):
         sources.append(bench.state.fetch.peer)
         bench.hear(str(bench.state.fetch.peer), answer)
+        assert sources[-1] in bench.state.fetch.failed
         bench.tick(100)
     assert sorted(map(str, sources)) == list(NAMES[1:])
