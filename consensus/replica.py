@@ -102,7 +102,7 @@ class Replica:
             return
         verified = state.verifications
         try:
-            if isinstance(message, Own) and not state.verifying.allows(peer, state.steady_ms):
+            if isinstance(message, Own | Shown) and not state.verifying.allows(peer, state.steady_ms):
                 raise PeerError(
                     "signs-too-much", f"{type(message).__name__} dropped: more signatures than members need"
                 )

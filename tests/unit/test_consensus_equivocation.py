@@ -101,7 +101,7 @@ def test_F12_what_is_shown_of_another_height_or_before_we_have_a_proposal_says_n
     bench = Bench()
     bench.hear("Dianneng", Shown(pre_prepare(B)))
     bench.hear("Dianneng", Shown(pre_prepare(make_header(OTHER, height=5))))
-    bench.hear("Dianneng", Shown(pre_prepare(b"no header")))
+    bench.hear("Dianneng", Shown(replace(pre_prepare(B), header=b"no header")))
     assert (accusations(bench), bench.charges) == ([], ["encoding-malformed"])
 
 
