@@ -15,7 +15,8 @@ import structlog
 
 from devices.battery import Battery
 from devices.flash import Flash
-from devices.light_client import LightState, SealCache
+from devices.light_client import SealCache
+from devices.light_state import LightState
 from devices.mqtt import MqttLink, MqttSettings
 from devices.pile import Pile
 from devices.pile_parts import Changed, Contactor, Effect, Note, PileConfig, PileState, Save, Send

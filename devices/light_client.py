@@ -12,10 +12,10 @@ the newest head never goes back, and a device that was away for too long also wa
 
 from collections import OrderedDict
 from enum import Enum
-from typing import Annotated
 
-from msgspec import Meta, Struct, structs
+from msgspec import Struct, structs
 
+from devices.light_state import WANTED_MAX, LightState, Standing, fallen_back
 from devices.wire import OldBlock, ReceiptProof
 from ledger.block import (
     Header,
@@ -29,14 +29,13 @@ from ledger.block import (
     verify_receipt,
     verify_transaction,
 )
-from ledger.codec import Wire, decode, encode
+from ledger.codec import decode
 from ledger.errors import PeerError
 from ledger.genesis import GenesisSummary
 from ledger.keys import verify
 from ledger.mmr import verify_mmr
 from ledger.state_proof import StateProof, verify_state
 from ledger.transaction import decode_transaction
-from ledger.units import U32, U63, Hash, Name
 from ledger.validators import ValidatorSet
 
 AWAY_MS_MAX = 90 * 24 * 60 * 60 * 1000
@@ -45,11 +44,6 @@ them to the truth.
 """
 SET_CHANGES_MAX = 32
 """Hand-overs followed without the owner's word: 64 KiB of a 4G link at 2 KiB each."""
-WANTED_MAX = 16
-"""Heights that a proof is awaited for: a pile has one session, with three transactions."""
-NEIGHBOURS_MAX = 8
-STATE_BYTES_MAX = 256 * 1024
-"""Of the encoded state, with 100 members: what a small controller can spare."""
 SEALS_KEPT = 16
 """Seals whose verification is remembered: the head, and the blocks of the session under way."""
 
@@ -80,61 +74,34 @@ class Verdict(Struct, frozen=True):
 PROVEN = Verdict(Answer.TRUE)
 
 
-class Standing(Wire):
-    """Where a light client stood before it followed a hand-over that only its owner's word can confirm."""
-
-    validators: ValidatorSet
-    set_since: U63
-    height: U63
-    head: SealedHeader | None
-    set_changes: U32
-
-
-class LightState(Wire):
-    """All that a light client remembers."""
-
-    chain_id: Hash
-    owner_key: Annotated[bytes, Meta(max_length=65)]
-    """Key whose signature lifts the long-range rule; empty where the device is provisioned anew instead."""
-    validators: ValidatorSet | None = None
-    """The set that seals blocks after `set_since`; None on a cold start from the chain's id alone."""
-    set_since: U63 = 0
-    """Height of the last hand-over followed; 0 for the genesis set."""
-    time_ms: U63 = 0
-    """Sealed time of the head: the device's clock never reads less."""
-    height: U63 = 0
-    head: SealedHeader | None = None
-    set_changes: U32 = 0
-    """Hand-overs followed since the owner's last word."""
-    owner_spoke: bool = False
-    """Whether the owner has signed any head yet: on a cold start it must, if its key is known."""
-    fallback: Standing | None = None
-    """Set while the validator set is tentative: nothing but a head with the owner's signature is believed under it."""
-    wanted: Annotated[tuple[U63, ...], Meta(max_length=WANTED_MAX)] = ()
-    """Heights of blocks under earlier sets whose proof is awaited, newest last."""
-    neighbours: Annotated[tuple[Name, ...], Meta(max_length=NEIGHBOURS_MAX)] = ()
-    """Addresses (host:port) of brokers to try, the best first."""
-
-
 class SealCache:
     """Remembers seals that verified, by content: a head is verified once, however often it is spoken of.
 
-    Keyed by every byte of the sealed header and by the set, so it can be shared between the devices of one process.
+    Keyed by every byte of the sealed header, the set and the chain, so it can be shared between the devices of one
+    process. The last refusal is remembered too: all entries of one State message rest on one seal, and a forged one
+    costs no more than a true one.
     """
 
     def __init__(self, entries_max: int = SEALS_KEPT) -> None:
         """Keep at most `entries_max` seals, the latest used."""
         self._entries_max = entries_max
-        self._seen: OrderedDict[tuple[SealedHeader, bytes], tuple[Header, Result]] = OrderedDict()
+        self._seen: OrderedDict[tuple[SealedHeader, bytes, bytes], tuple[Header, Result]] = OrderedDict()
+        self._refused: tuple[tuple[SealedHeader, bytes, bytes], PeerError] | None = None
 
     def check(
         self, sealed: SealedHeader, validators: ValidatorSet, set_hash: bytes, chain_id: bytes
     ) -> tuple[Header, Result]:
         """Header and result of a seal that holds. Raises PeerError as `ledger.block.check_sealed` does."""
-        key = (sealed, set_hash)
+        key = (sealed, set_hash, chain_id)
         found = self._seen.get(key)
-        if found is None or found[0].chain_id != chain_id:
-            found = check_sealed(sealed, validators, chain_id)
+        if found is None:
+            if self._refused and self._refused[0] == key:
+                raise PeerError(self._refused[1].code, self._refused[1].message)
+            try:
+                found = check_sealed(sealed, validators, chain_id)
+            except PeerError as error:
+                self._refused = (key, error)
+                raise
             self._seen[key] = found
             if len(self._seen) > self._entries_max:
                 self._seen.popitem(last=False)
@@ -157,7 +124,7 @@ class LightClient:
         """Begin with a state as provisioned, or as saved before a power cut."""
         self.state = state
         self._cache = cache or SealCache()
-        self._set_hash = state.validators.hash() if state.validators else b""
+        self._stand(state)
 
     # Each public method turns what went wrong inside into a verdict; the checks themselves are below.
 
@@ -166,8 +133,7 @@ class LightClient:
         if summary.hash() != self.state.chain_id:
             return Verdict(Answer.FALSE, "genesis-other")
         if self.state.validators is None:
-            self._set_hash = summary.validators.hash()
-            self.state = structs.replace(self.state, validators=summary.validators, time_ms=summary.time_ms)
+            self._stand(structs.replace(self.state, validators=summary.validators, time_ms=summary.time_ms))
         return PROVEN
 
     def see_head(self, sealed: SealedHeader, owner_signature: bytes = b"") -> Verdict:
@@ -262,10 +228,10 @@ class LightClient:
         return header, result
 
     def _advance(self, sealed: SealedHeader, owner_signature: bytes) -> None:
-        state = self.state
-        by_owner = bool(state.owner_key) and verify(state.owner_key, result_digest(sealed.result), owner_signature)
+        owner_key = self.state.owner_key
+        by_owner = bool(owner_key) and verify(owner_key, result_digest(sealed.result), owner_signature)
         if by_owner:
-            self._fall_back(decode(Header, sealed.header))
+            self._heed_owner(sealed)
         header, _ = self._sealed(sealed)
         state = self.state
         if header.height <= state.height:
@@ -291,30 +257,40 @@ class LightClient:
         away = time_ms - state.time_ms > AWAY_MS_MAX
         return cold or away or state.set_changes > SET_CHANGES_MAX or state.fallback is not None
 
-    def _fall_back(self, header: Header) -> None:
-        """Give up a tentative set if a block is not of it: the hand-overs that led there may have been forged."""
-        state = self.state
-        if (standing := state.fallback) and (header.set_hash != self._set_hash or header.height <= state.set_since):
-            self._set_hash = standing.validators.hash()
-            self.state = structs.replace(
-                state,
-                validators=standing.validators,
-                set_since=standing.set_since,
-                height=standing.height,
-                head=standing.head,
-                set_changes=standing.set_changes,
-                fallback=None,
-            )
+    def _heed_owner(self, sealed: SealedHeader) -> None:
+        """Give up a tentative set if the owner's newer word is not of it: the hand-overs that led there may have been
+        forged.
+        """
+        header, standing = decode(Header, sealed.header), self.state.fallback
+        if (
+            standing
+            # The owner signs results: a liar's own header beside one, or an old word said again, undoes nothing.
+            and decode(Result, sealed.result).header_hash == header_hash(sealed.header)
+            and header.height > standing.height
+            and (header.set_hash != self._set_hash or header.height <= self.state.set_since)
+        ):
+            self._stand(fallen_back(self.state, standing))
+
+    def _stand(self, state: LightState) -> None:
+        self._set_hash = state.validators.hash() if state.validators else b""
+        self.state = state
 
     def _hand_over(self, sealed: SealedHeader, next_set: ValidatorSet) -> None:
-        if self.state.fallback and decode(Header, sealed.header).set_hash == self.state.fallback.validators.hash():
+        before, standing = self.state, self.state.fallback
+        if standing and decode(Header, sealed.header).set_hash == standing.validators.hash():
             # Another way on from the confirmed set: a forged hand-over must not keep the true one out.
-            self._fall_back(decode(Header, sealed.header))
+            self._stand(fallen_back(before, standing))
+        try:
+            self._follow(sealed, next_set)
+        except (PeerError, _More):
+            self._stand(before)  # nor may one that nobody sealed undo what was followed
+            raise
+
+    def _follow(self, sealed: SealedHeader, next_set: ValidatorSet) -> None:
         header, result = self._sealed(sealed)
-        next_hash = next_set.hash()
         if header.height < self.state.height:
             raise PeerError("head-old", f"hand-over at {header.height}, the head is at {self.state.height}")
-        if result.next_set_hash == self._set_hash or result.next_set_hash != next_hash:
+        if result.next_set_hash == self._set_hash or result.next_set_hash != next_set.hash():
             raise PeerError("set-other", f"height {header.height} does not hand over to that set")
         state, fallback, time_ms = self.state, self.state.fallback, header.time_ms
         if time_ms < state.time_ms:
@@ -328,16 +304,17 @@ class LightClient:
                 state.validators, state.set_since, state.height, state.head, state.set_changes
             )
             time_ms = state.time_ms
-        self._set_hash = next_hash
-        self.state = structs.replace(
-            state,
-            validators=next_set,
-            set_since=header.height,
-            height=header.height,
-            head=sealed,
-            time_ms=time_ms,
-            set_changes=state.set_changes + 1,
-            fallback=fallback,
+        self._stand(
+            structs.replace(
+                state,
+                validators=next_set,
+                set_since=header.height,
+                height=header.height,
+                head=sealed,
+                time_ms=time_ms,
+                set_changes=state.set_changes + 1,
+                fallback=fallback,
+            )
         )
 
     def _block_of(self, proof: ReceiptProof) -> tuple[Header, Result]:
@@ -371,13 +348,3 @@ class LightClient:
             self.state = structs.replace(
                 self.state, wanted=tuple(other for other in self.state.wanted if other != height)
             )
-
-
-def encode_state(state: LightState) -> bytes:
-    """Bytes of the state for flash. Raises PeerError `state-too-large` past 256 KiB (keys are bounded, so no member
-    list reaches it).
-    """
-    data = encode(state)
-    if len(data) > STATE_BYTES_MAX:
-        raise PeerError("state-too-large", f"{len(data)} bytes, at most {STATE_BYTES_MAX}")
-    return data

@@ -7,7 +7,7 @@ not yet seen sealed it sends again byte for byte until it is sealed or expired. 
 out, so a power cut never makes it sign two readings with one number.
 """
 
-from devices.light_client import encode_state
+from devices.light_state import encode_state
 from devices.metering import MWH_PER_WH
 from devices.pile_parts import FINAL_REFUSALS, OCCUPIED, Contactor, Effect, Note
 from devices.pile_session import PileSession

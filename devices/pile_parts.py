@@ -5,7 +5,7 @@ from typing import Annotated, Protocol
 
 from msgspec import Meta, Struct
 
-from devices.light_client import LightState
+from devices.light_state import LightState
 from devices.pile_states import Status
 from devices.session import Prices, ReadingLog, Session
 from devices.wire import STATE_KEYS_MAX

@@ -6,10 +6,8 @@ from tempfile import mkdtemp
 
 from msgspec import structs
 
-from devices.light_client import (
-    LightClient,
-    LightState,
-)
+from devices.light_client import LightClient
+from devices.light_state import LightState
 from devices.wire import ReceiptProof
 from ledger.block import Header, Result, SealedHeader, Vote, header_hash, result_digest
 from ledger.codec import decode, encode

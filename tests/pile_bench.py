@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from contracts import abi
-from devices.light_client import LightState
+from devices.light_state import LightState
 from devices.pile import Pile
 from devices.pile_parts import Changed, Contactor, Effect, Note, PileConfig, PileState, Save, Send
 from devices.pile_states import Status

@@ -16,7 +16,8 @@ from contracts.genesis import consortium_of
 from devices.agent import PileAgent
 from devices.battery import Battery
 from devices.flash import MemoryFlash
-from devices.light_client import LightState, SealCache
+from devices.light_client import SealCache
+from devices.light_state import LightState
 from devices.mqtt import MqttSettings
 from devices.pile_parts import Contactor, Effect, PileConfig
 from ledger.errors import ClientError

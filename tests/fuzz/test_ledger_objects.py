@@ -6,7 +6,7 @@ from msgspec import structs
 from consensus.messages import decode_message, split_leaves
 from contracts import abi
 from contracts.genesis import consortium_of
-from devices.light_client import LightState, encode_state
+from devices.light_state import LightState, encode_state
 from devices.readings import ChainEnd, sign_reading, verify_chain
 from ledger.block import Header, Receipt, Result, SealedHeader, check_sealed
 from ledger.charging import BorderReading, ReadingReason, SignedReading

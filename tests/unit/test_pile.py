@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from devices.light_client import LightState
+from devices.light_state import LightState
 from devices.pile_parts import Contactor, PileState, Save, Send
 from devices.pile_states import TRANSITIONS, Status, Trigger, next_status
 from devices.readings import READING_BYTES_MAX, verify_chain
