@@ -1,0 +1,157 @@
+"""Forged and truncated proofs by the hundred thousand: `python -m tests.fuzz.forge --count 1000000`.
+
+Every forgery is said to a light client that stands somewhere on a true chain. None may be believed, and none may move
+the client to anything false. Chains, devices and lies follow from the seed. Exit status 1 if one was believed.
+"""
+
+import argparse
+import sys
+import time
+from collections import Counter
+from random import Random
+from typing import get_args
+
+from msgspec import Struct, field, structs
+
+from devices.light_client import LightClient, SealCache
+from devices.light_state import LightState
+from devices.wire import Head, SessionOpen, SetChange, State, decode_down
+from ledger.block import Header, result_digest
+from ledger.codec import decode, encode
+from ledger.errors import PeerError
+from ledger.keys import verify
+from tests.fuzz.attacks import ATTACKS
+from tests.fuzz.liars import Liar, Said
+from tests.true_chain import OWNER, Message, TrueChain
+
+FORGERIES_PER_CHAIN = 2_000
+"""Then another chain: making one takes as long as forty forgeries."""
+
+
+class Tally(Struct):
+    """What came of an attack run."""
+
+    forged: Counter[str] = field(default_factory=Counter)
+    """Attack -> how many forgeries a device was told."""
+    believed: list[str] = field(default_factory=list)
+    """Findings: the attack, and where in the run."""
+
+    @property
+    def count(self) -> int:
+        """Of all forgeries."""
+        return self.forged.total()
+
+
+def is_forged(chain: TrueChain, state: LightState, message: Message) -> bool:
+    """Whether a device in this state must not take the message for proven: not so, of the past, or not by its owner."""
+    if not chain.true(message):
+        return True
+    sealed = message.proof.sealed if isinstance(message, SessionOpen) else message.sealed
+    height = decode(Header, sealed.header).height
+    match message:
+        case Head(_, word):
+            by_owner = verify(OWNER.public_key, result_digest(sealed.result), word)
+            return height <= state.height or (_owner_must_speak(state) and not by_owner)
+        case SetChange():
+            return height < state.height
+        case State():
+            return height < state.height or _owner_must_speak(state)
+    return _owner_must_speak(state)
+
+
+def _owner_must_speak(state: LightState) -> bool:
+    return state.fallback is not None or (bool(state.owner_key) and not state.owner_spoke)
+
+
+def believes(light: LightClient, message: Message) -> bool:
+    """Whether a device takes any part of a message for proven; a hand-over, for more than a guess."""
+    match message:
+        case SetChange():
+            return TrueChain.tell(light, message) and light.state.fallback is None
+        case State(sealed, entries):
+            return any(TrueChain.tell(light, State(sealed, (entry,))) for entry in entries)
+    return TrueChain.tell(light, message)
+
+
+def confirmed_height(state: LightState) -> int:
+    """Height of the newest head that the device believes in."""
+    return state.fallback.height if state.fallback else state.height
+
+
+def false_state(chain: TrueChain, state: LightState) -> bool:
+    """Whether a device has come to stand on what is not so."""
+    stand = state.fallback or state
+    if stand.head is not None and not chain.truly_sealed(stand.head):
+        return True
+    return stand.validators not in chain.sets
+
+
+def told(chain: TrueChain, light: LightClient, said: Said) -> tuple[bool, bool]:
+    """Tell a device; whether it was a forgery, and whether it was believed."""
+    data = said if isinstance(said, bytes) else encode(said)
+    try:
+        message = decode_down(data)
+    except PeerError:
+        return True, False
+    if not isinstance(message, get_args(Message)):
+        return False, False
+    forged, height = is_forged(chain, light.state, message), confirmed_height(light.state)
+    believed = believes(light, message) and forged
+    went_wrong = false_state(chain, light.state) or confirmed_height(light.state) < height
+    return forged, believed or went_wrong
+
+
+def device(
+    random: Random, chain: TrueChain, cache: SealCache, states: dict[tuple[int, int], LightState]
+) -> LightClient:
+    """A device somewhere on the chain: without an owner, with one that has spoken, or with one that has not yet."""
+    height, owner = random.randint(0, chain.height), random.randrange(3)
+    if (height, owner) not in states:
+        state = chain.client(height, owned=owner > 0).state
+        states[height, owner] = structs.replace(state, owner_spoke=owner == 1)
+    return LightClient(states[height, owner], cache)
+
+
+def run(count: int, seed: int, only: str = "", believed_max: int = 10) -> Tally:
+    """Forge until so many forgeries were told, or so many were believed."""
+    attacks = [attack for attack in ATTACKS if only in attack.__name__]
+    tally, round_ = Tally(), 0
+    while tally.count < count and len(tally.believed) < believed_max:
+        random = Random(f"{seed} {round_}")
+        chain, cache = TrueChain(random.randrange(2**32)), SealCache(1_024)
+        states: dict[tuple[int, int], LightState] = {}
+        end, turn = min(count, tally.count + FORGERIES_PER_CHAIN), 0
+        while tally.count < end and len(tally.believed) < believed_max:
+            attack = attacks[turn % len(attacks)]
+            light = device(random, chain, cache, states)
+            liar = Liar(random, chain, light.state.height)
+            for said in attack(liar):
+                forged, believed = told(chain, light, said)
+                tally.forged[attack.__name__] += forged
+                if believed:
+                    tally.believed.append(f"{attack.__name__}: seed {seed}, round {round_}, turn {turn}: {said!r}")
+            turn += 1
+        round_ += 1
+    return tally
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz.forge", description=__doc__)
+    parser.add_argument("--count", type=int, default=10_000, help="forgeries to tell")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="attacks whose name holds this")
+    options = parser.parse_args()
+    begin = time.perf_counter()
+    tally = run(options.count, options.seed, options.only)
+    seconds = time.perf_counter() - begin
+    for name, forged in sorted(tally.forged.items()):
+        print(f"{name:26}{forged:10,}")
+    for finding in tally.believed:
+        print(f"BELIEVED {finding[:2_000]}")
+    print(f"{tally.count:,} forgeries, {len(tally.believed)} believed, {tally.count / seconds:,.0f} per second")
+    return 1 if tally.believed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
