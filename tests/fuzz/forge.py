@@ -83,7 +83,7 @@ def false_state(chain: TrueChain, state: LightState) -> bool:
     stand = state.fallback or state
     if stand.head is not None and not chain.truly_sealed(stand.head):
         return True
-    return stand.validators not in chain.sets
+    return stand.validators is not None and stand.validators not in chain.sets
 
 
 def told(chain: TrueChain, light: LightClient, said: Said) -> tuple[bool, bool]:

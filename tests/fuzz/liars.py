@@ -32,11 +32,11 @@ Said = Message | bytes
 class Liar:
     """One gateway that lies to one device, which stands at `height` of the chain."""
 
-    def __init__(self, random: Random, chain: TrueChain, height: int) -> None:
+    def __init__(self, random: Random, chain: TrueChain, height: int, epoch: int | None = None) -> None:
         self.random = random
         self.chain = chain
         self.height = height
-        self.epoch = chain.epoch_at(height) if height else 0
+        self.epoch = epoch if epoch is not None else chain.epoch_at(height) if height else 0
         """Of the device's set."""
         self.later = random.randint(max(height, 1), chain.last_of(self.epoch))
         """A height that the device's set seals, its head's or a later one."""
