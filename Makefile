@@ -1,13 +1,14 @@
 # PileChain. `make` alone prints the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long check bench fmt lock clean
+.PHONY: help setup demo test test-long fuzz coverage check bench fmt lock clean
 
 BIN   := .venv/bin
 STAMP := .venv/.setup-done
 # Another interpreter: make setup PYTHON=/path/to/python3.12
 PYTHON ?=
 ARGS  ?=
+SECONDS_EACH ?= 5
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +41,16 @@ test: setup ## all tests but the long ones; skips are shown with their reasons
 
 test-long: setup ## the long tests
 	$(BIN)/python -m pytest -q -rs -m long $(ARGS)
+
+fuzz: setup ## every parser of outside bytes for SECONDS_EACH=5 (600 for the long run)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS_EACH) $(ARGS)
+
+# What decides about money and agreement. The tests that reach all of it; the slower suites would add nothing.
+COVERED := --cov=consensus --cov=ledger --cov=devices.light_client --cov=devices.light_state
+
+coverage: setup ## every branch of consensus, ledger and the light client, or fail
+	$(BIN)/python -m pytest -q -m "not long" $(COVERED) --cov-branch --cov-fail-under=100 \
+		--cov-report=term-missing:skip-covered tests/unit tests/fuzz/test_targets.py $(ARGS)
 
 check: setup ## format, lint, types, architecture, unit tests
 	$(BIN)/ruff format --check .

@@ -110,8 +110,8 @@ class PeerLink(asyncio.Protocol):
         try:
             self.node_key = peer_key(session.getpeercert(binary_form=True) or b"")
             company = self._owner.identify(self.node_key)
-        except (PeerError, ValueError) as error:
-            self.cut("certificate-key", str(error))
+        except PeerError as error:
+            self.cut(error.code, error.message)
             return
         if company is None:
             self.cut("peer-unknown", "the certificate's key belongs to no member and no observer")

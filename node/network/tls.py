@@ -16,6 +16,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -87,10 +88,13 @@ def node_key(certificate_pem: bytes) -> bytes:
 
 
 def peer_key(certificate_der: bytes) -> bytes:
-    """Raw 32-byte Ed25519 key of a peer's certificate in DER. Raises PeerError `certificate-key` if it holds another
-    kind of key.
+    """Raw 32-byte Ed25519 key of a peer's certificate in DER. Raises PeerError `certificate-key` if it cannot be read
+    or holds another kind of key.
     """
-    key = x509.load_der_x509_certificate(certificate_der).public_key()
+    try:
+        key = x509.load_der_x509_certificate(certificate_der).public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:  # the last two are no ValueErrors
+        raise PeerError("certificate-key", f"the certificate cannot be read: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise PeerError("certificate-key", "a node's certificate must hold an Ed25519 key")
     return key.public_bytes_raw()

@@ -98,7 +98,8 @@ class Testnet(Struct, frozen=True):
         """The testnet of a folder. Raises ClientError `testnet-missing`."""
         try:
             return msgspec.json.decode((root / MANIFEST).read_bytes(), type=cls, dec_hook=_path)
-        except (OSError, msgspec.DecodeError) as error:
+        # The last two escape msgspec unwrapped.
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ClientError("testnet-missing", f"{root} holds no testnet: {error}") from error
 
     def save(self) -> None:

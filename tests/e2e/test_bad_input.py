@@ -28,7 +28,7 @@ Tests here: `door` …refused_at_the_door…, `sealed` …sealed_as_failed…, `
 | session that begins beyond the register | sealed, `reading-gap` | gap; unit/test_pile |
 | reading left out on its way to the archive | `Refused` `reading-gap` | gap; unit/test_readings |
 | record of a device replayed | sealed, `counter-stale` | gap |
-| bad settings, damaged files | exit 2 or 70, with the reason | unit/test_config, fuzz/test_files, test_core_testnet |
+| bad settings, damaged files | exit 2 or 70, with the reason | unit/test_config, fuzz/targets_files |
 """
 
 # ruff: noqa: ASYNC110 (tests ask until it is so)

@@ -1,7 +1,6 @@
 """Attacks on light clients, one function each: what a liar says to a device, one message after the other."""
 
 from collections.abc import Callable
-from random import Random
 from typing import Any
 
 import msgspec
@@ -23,7 +22,7 @@ from ledger.state_proof import LEAF_BYTES, StateProof, hash_key, hash_value
 from ledger.units import U32_MAX
 from ledger.validators import ValidatorSet
 from tests.fuzz import engine
-from tests.fuzz.liars import Liar, Said
+from tests.fuzz.liars import Liar, Said, pack
 from tests.true_chain import CALLS
 
 
@@ -353,28 +352,6 @@ def bent_bytes(liar: Liar) -> list[Said]:
 def longer_encoding(liar: Liar) -> list[Said]:
     """A true message in another encoding than the canonical one."""
     return [pack(msgspec.msgpack.decode(encode(liar.true_message())), liar.random, [1])]
-
-
-def pack(value: Any, random: Random, left: list[int]) -> bytes:
-    """MessagePack of a value with `left[0]` of its parts in a longer form than they need."""
-    longer = bool(left[0]) and random.random() < 0.3
-    left[0] -= longer
-    match value:
-        case list():
-            head = (
-                b"\xdd" + len(value).to_bytes(4, "big")
-                if longer
-                else msgspec.msgpack.encode([None] * len(value))[: -len(value) or None]
-            )
-            return head + b"".join(pack(item, random, left) for item in value)
-        case bool() | None:
-            return msgspec.msgpack.encode(value)
-        case int():
-            return b"\xcf" + value.to_bytes(8, "big") if longer else msgspec.msgpack.encode(value)
-        case bytes():
-            return b"\xc6" + len(value).to_bytes(4, "big") + value if longer else msgspec.msgpack.encode(value)
-        case _:
-            return msgspec.msgpack.encode(value)
 
 
 ATTACKS: tuple[Callable[[Liar], list[Said]], ...] = (

@@ -8,6 +8,7 @@ hands only where the long-range rule speaks: for blocks sealed more than 90 days
 from random import Random
 from typing import Any
 
+import msgspec
 from msgspec import structs
 
 from devices.wire import Head, SessionOpen, State, StateEntry
@@ -153,3 +154,25 @@ class Liar:
                 return self.open() or chain.head(chain.height, random)
             case _:
                 return State(chain.sealed(self.later, random), (self.entry(self.later, random.random() < 0.5),))
+
+
+def pack(value: Any, random: Random, left: list[int]) -> bytes:
+    """MessagePack of a value with `left[0]` of its parts in a longer form than they need."""
+    longer = bool(left[0]) and random.random() < 0.3
+    left[0] -= longer
+    match value:
+        case list():
+            head = (
+                b"\xdd" + len(value).to_bytes(4, "big")
+                if longer
+                else msgspec.msgpack.encode([None] * len(value))[: -len(value) or None]
+            )
+            return head + b"".join(pack(item, random, left) for item in value)
+        case bool() | None:
+            return msgspec.msgpack.encode(value)
+        case int():
+            return b"\xcf" + value.to_bytes(8, "big") if longer else msgspec.msgpack.encode(value)
+        case bytes():
+            return b"\xc6" + len(value).to_bytes(4, "big") + value if longer else msgspec.msgpack.encode(value)
+        case _:
+            return msgspec.msgpack.encode(value)

@@ -6,7 +6,7 @@ from ledger.codec import decode
 from ledger.errors import PeerError
 from ledger.transaction import Signed
 from tests import chain
-from tests.fuzz.engine import MESSAGEPACK, fuzz, inputs
+from tests.fuzz.engine import MESSAGEPACK, Target, fuzz, inputs
 
 RAW = chain.transaction("sample").raw
 
@@ -17,7 +17,7 @@ def test_another_exception_is_a_finding_told_with_seed_and_input():
             raise ValueError("no body")
 
     with pytest.raises((ValueError, IndexError)) as found:
-        fuzz(trusts_the_length, [RAW])
+        fuzz(Target(trusts_the_length, [RAW]))
     assert found.value.__notes__[0].startswith("PILECHAIN_FUZZ_SEED=1, input 9")
 
 
@@ -29,12 +29,12 @@ def test_memory_beyond_the_input_is_a_finding():
         raise PeerError("encoding-malformed", "no")
 
     with pytest.raises(AssertionError, match="bytes of memory"):
-        fuzz(reserves_what_is_announced, [RAW])
+        fuzz(Target(reserves_what_is_announced, [RAW]))
 
 
 def test_a_sample_that_is_refused_is_a_finding():
     with pytest.raises(PeerError):
-        fuzz(lambda data: decode(Signed, data), [b"nonsense"])
+        fuzz(Target(lambda data: decode(Signed, data), [b"nonsense"]))
 
 
 def test_the_same_inputs_come_every_time():

@@ -12,7 +12,7 @@ from ledger.mmr import Mmr, MmrProof, mmr_proof, verify_mmr
 from ledger.state_proof import StateProof, verify_state
 from ledger.transaction import Branch
 from tests import chain
-from tests.fuzz.engine import fuzz
+from tests.fuzz.engine import Target, fuzz
 from tests.unit.state_model import stored
 
 LEAVES = [sm3(Tag.TX_LEAF, bytes([n])) for n in range(11)]
@@ -36,7 +36,7 @@ def test_F40_merkle_proofs():
         if claim.proof.count == len(LEAVES) and verify_merkle(root, claim.leaf, claim.proof):
             assert claim in true
 
-    fuzz(target, [encode(claim) for claim in true], iterations=CLAIMS)
+    fuzz(Target(target, [encode(claim) for claim in true], iterations=CLAIMS))
 
 
 class Old(Wire):
@@ -66,7 +66,7 @@ def test_F40_history_proofs():
         if 0 <= claim.count < 2**63 and verify_mmr(mountains.root, claim.count, claim.index, claim.leaf, claim.proof):
             assert claim in true
 
-    fuzz(target, [encode(claim) for claim in true], iterations=CLAIMS)
+    fuzz(Target(target, [encode(claim) for claim in true], iterations=CLAIMS))
 
 
 class Entry(Wire):
@@ -88,7 +88,7 @@ def test_F40_state_proofs():
             assert state.get(claim.key) == claim.value
             assert claim.proof == tree.prove(claim.key)
 
-    fuzz(target, [encode(claim) for claim in true], iterations=CLAIMS)
+    fuzz(Target(target, [encode(claim) for claim in true], iterations=CLAIMS))
 
 
 DOCUMENT = chain.genesis()
@@ -112,7 +112,7 @@ def test_F40_transaction_proofs():
         if verify_transaction(BLOCK.header, claim.leaf, claim.proof):
             assert claim in true
 
-    fuzz(target, [encode(claim) for claim in true], iterations=CLAIMS)
+    fuzz(Target(target, [encode(claim) for claim in true], iterations=CLAIMS))
 
 
 class Outcome(Wire):
@@ -133,4 +133,4 @@ def test_F40_receipt_proofs():
         if verify_receipt(result, claim.receipt, claim.proof):
             assert claim in true
 
-    fuzz(target, [encode(claim) for claim in true], iterations=CLAIMS)
+    fuzz(Target(target, [encode(claim) for claim in true], iterations=CLAIMS))

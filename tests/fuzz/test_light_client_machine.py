@@ -115,6 +115,7 @@ class Device(RuleBasedStateMachine):
     def take_proofs(self, random: Random) -> None:
         """True things about the head and the blocks before it."""
         chain, height = self.chain, self.light.state.height
+        assert self.light.state.validators is not None
         epoch = chain.sets.index(self.light.state.validators)
         if chain.epoch_at(height) != epoch:
             return  # it stands at a hand-over: nothing is sealed by its new set yet

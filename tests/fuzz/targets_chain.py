@@ -1,0 +1,279 @@
+"""Bytes of strangers that claim to be transactions, blocks, votes, readings, calls or proofs."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+from msgspec import structs
+
+from consensus.messages import decode_message, split_leaves
+from consensus.records import CommitRecord, LockRecord, VoteRecord, decode_record
+from contracts import abi
+from contracts.genesis import consortium_of
+from devices.light_client import LightClient, SealCache
+from devices.light_state import LightState, encode_state
+from devices.pile_parts import PileState
+from devices.readings import ChainEnd, sign_reading, verify_chain
+from devices.session import opened_in
+from devices.wire import Genesis as GenesisMessage
+from devices.wire import check_up, decode_down, open_up, seal_up
+from ledger.block import Event, Header, Receipt, Result, SealedHeader, check_sealed, header_hash
+from ledger.charging import BorderReading, ReadingReason, SessionOpened, SignedReading
+from ledger.codec import decode, encode
+from ledger.errors import OurError, PeerError
+from ledger.genesis import Genesis
+from ledger.state_tree import StateTree
+from ledger.transaction import Branch, decode_transaction
+from tests import chain, consortium
+from tests.fuzz.engine import Target
+from tests.fuzz.forge import told
+from tests.fuzz.liars import Liar
+from tests.fuzz.targets import target
+from tests.fuzz.test_device_wire import CHAIN
+from tests.fuzz.test_device_wire import MESSAGES as UP_MESSAGES
+from tests.fuzz.test_peer_messages import COMMITS, HEADER, MESSAGES
+from tests.true_chain import TrueChain
+from tests.unit.consensus_kit import Bench, certificate, prepare
+from tests.unit.state_model import MemoryTiles, stored
+
+DOCUMENT = chain.genesis()
+TRANSACTIONS = [chain.transaction(f"tx {branch}", branch=branch) for branch in Branch]
+BLOCK = chain.block(DOCUMENT, 1, TRANSACTIONS)
+RESULT = chain.result(DOCUMENT, BLOCK)
+SEALED = chain.seal(BLOCK, RESULT, chain.vote_signers(4), range(4))
+SESSION = bytes(range(32))
+
+
+def readings() -> list[SignedReading]:
+    """A session's first three readings."""
+    end, signed = ChainEnd(), []
+    for number, reason in enumerate((ReadingReason.BEGIN, ReadingReason.PERIODIC, ReadingReason.END)):
+        reading, end = sign_reading(SESSION, end, 60_000 * number, 1_000 + number, reason, consortium.signer("Pile-1"))
+        signed.append(reading)
+    return signed
+
+
+@target("ledger.transaction.decode_transaction")
+def transactions(_: Path) -> Iterator[Target]:
+    """Signed transactions."""
+    yield Target(decode_transaction, [tx.raw for tx in TRANSACTIONS])
+
+
+def _objects(kind: type, sample: bytes) -> Target:
+    def parse(data: bytes) -> None:
+        assert encode(decode(kind, data)) == data
+
+    return Target(parse, [sample])
+
+
+@target()
+def headers(_: Path) -> Iterator[Target]:
+    """Block headers."""
+    yield _objects(Header, BLOCK.header_raw)
+
+
+@target()
+def results(_: Path) -> Iterator[Target]:
+    """Results of blocks."""
+    yield _objects(Result, encode(RESULT))
+
+
+@target()
+def receipts(_: Path) -> Iterator[Target]:
+    """Receipts."""
+    yield _objects(Receipt, encode(Receipt(bytes(32), 0, 1, b"", ())))
+
+
+@target()
+def genesis_documents(_: Path) -> Iterator[Target]:
+    """Genesis documents."""
+    yield _objects(Genesis, encode(DOCUMENT))
+
+
+@target()
+def light_states(_: Path) -> Iterator[Target]:
+    """What a light client kept in flash."""
+    yield _objects(LightState, encode_state(LightState(DOCUMENT.hash(), b"", DOCUMENT.validators, head=SEALED)))
+
+
+@target("devices.agent.PileAgent.__init__")
+def pile_states(_: Path) -> Iterator[Target]:
+    """What a pile kept in flash."""
+    yield _objects(PileState, encode(PileState(LightState(DOCUMENT.hash(), b""))))
+
+
+@target("ledger.block.check_sealed")
+def sealed_headers(_: Path) -> Iterator[Target]:
+    """A sealed header passes only with the content that was signed."""
+
+    def parse(data: bytes) -> None:
+        sealed = decode(SealedHeader, data)
+        check_sealed(sealed, DOCUMENT.validators, DOCUMENT.hash())
+        assert (sealed.header, sealed.result) == (SEALED.header, SEALED.result)
+        assert set(sealed.seal) <= set(SEALED.seal)
+
+    yield Target(parse, [encode(SEALED)])
+
+
+@target("ledger.state_tile.load_tile", "ledger.state_tile.Tile.__init__")
+def state_tiles(_: Path) -> Iterator[Target]:
+    """Tiles of the state tree as a damaged disk gives them back."""
+    tree, tiles = stored({b"key %d" % n: b"value" for n in range(40)})
+
+    def parse(data: bytes) -> None:
+        bent = MemoryTiles(tiles)
+        bent[b""] = data
+        StateTree(bent, tree.root).prove(b"key 7")
+
+    yield Target(parse, [tiles[b""]], refusals=(OurError,))
+
+
+@target("consensus.messages.decode_message")
+def peer_messages(_: Path) -> Iterator[Target]:
+    """Messages of consensus."""
+
+    def parse(data: bytes) -> None:
+        assert encode(decode_message(data)) == data
+
+    yield Target(parse, [encode(message) for message in MESSAGES])
+
+
+@target(
+    "consensus.catch_up._take_sealed",
+    "consensus.catch_up._take_committed",
+    "consensus.normal.on_pre_prepare",
+    "consensus.proposal.read",
+)
+def peer_messages_heard(_: Path) -> Iterator[Target]:
+    """The same, heard by a member."""
+    bench, left = Bench(), 0
+
+    def parse(data: bytes) -> None:
+        nonlocal bench, left
+        message = decode_message(data)
+        if not left:
+            bench, left = Bench(), 100
+        left -= 1
+        bench.hear("Dianneng", message)
+        assert not bench.engine.status().halted
+
+    yield Target(parse, [encode(message) for message in MESSAGES])
+
+
+@target("consensus.messages.split_leaves")
+def leaf_lists(_: Path) -> Iterator[Target]:
+    """Joined leaf hashes of a proposal."""
+    yield Target(split_leaves, [bytes(64)])
+
+
+@target("consensus.records.decode_record")
+def log_records(_: Path) -> Iterator[Target]:
+    """Records of the write-ahead log."""
+    vote = prepare("Dianneng", HEADER)
+    samples = [
+        VoteRecord(1, 0, header_hash(HEADER), vote),
+        LockRecord(certificate(HEADER)),
+        CommitRecord(1, header_hash(HEADER), COMMITS),
+    ]
+    yield Target(decode_record, [encode(sample) for sample in samples])
+
+
+CALLS = [
+    abi.encode_call("money", "pay", to=consortium.key("d1"), amount_fen=1, memo=0),
+    abi.encode_call("session", "open", pile="Pile-1", connector=1, deposit_fen=5_000, accept_unverified=False),
+    abi.encode_call("session", "start", session=SESSION, counter=1, time_ms=chain.START_MS, meter_wh=1_000),
+    abi.encode_call(
+        "session",
+        "stop",
+        session=SESSION,
+        counter=2,
+        borders=(BorderReading(chain.START_MS, 1_100), BorderReading(chain.START_MS + 60_000, 1_200)),
+        charging_ended_ms=chain.START_MS + 60_000,
+        readings_count=3,
+        readings_root=bytes(32),
+    ),
+]
+
+
+@target("contracts.abi.decode_args")
+def call_arguments(_: Path) -> Iterator[Target]:
+    """Arguments of calls, whatever the method."""
+
+    def parse(data: bytes) -> None:
+        refusals = []
+        for call in CALLS:
+            try:
+                abi.decode_args(call.contract, call.method, data)
+            except PeerError as error:
+                refusals.append(error)
+        if len(refusals) == len(CALLS):
+            raise refusals[0]
+
+    yield Target(parse, [call.args for call in CALLS])
+
+
+@target("devices.readings.verify_chain", "devices.readings.read")
+def meter_readings(_: Path) -> Iterator[Target]:
+    """Only what the pile signed, in its order, is taken for its readings."""
+    signed = readings()
+
+    def parse(data: bytes) -> None:
+        claimed = decode(tuple[SignedReading, ...], data)
+        verify_chain(SESSION, consortium.key("Pile-1"), claimed)
+        assert list(claimed) == signed[: len(claimed)]
+
+    yield Target(parse, [encode(tuple(signed))])
+
+
+@target("contracts.genesis.consortium_of")
+def consortia(_: Path) -> Iterator[Target]:
+    """A consortium that contradicts itself."""
+    document = consortium.genesis()
+    yield Target(lambda data: consortium_of(structs.replace(document, consortium=data)), [document.consortium])
+
+
+@target("devices.wire.open_up", "devices.wire.check_up")
+def device_messages(_: Path) -> Iterator[Target]:
+    """What devices say over MQTT: only what they signed."""
+    samples = [seal_up(CHAIN, "Pile-1", 5, message, consortium.signer("Pile-1")) for message in UP_MESSAGES]
+
+    def parse(data: bytes) -> None:
+        check_up(open_up(data), CHAIN, "Pile-1", consortium.key("Pile-1"))
+        assert data in samples
+
+    yield Target(parse, samples)
+
+
+@target(
+    "devices.wire.decode_down",
+    "devices.light_client.LightClient.check_receipt",
+    "devices.light_client.LightClient._sealed",
+    "devices.light_client.LightClient._heed_owner",
+    "devices.light_client.LightClient._hand_over",
+    "devices.light_client.LightClient._from_history",
+)
+def gateway_messages(_: Path) -> Iterator[Target]:
+    """What gateways say over MQTT, to a light client: nothing false is believed."""
+    story, random, cache = TrueChain(5), Random(1), SealCache()
+    height = story.height - 1
+    state = story.client(height, owned=True).state
+    samples = [encode(Liar(random, story, height).true_message()) for _ in range(40)]
+    samples.append(encode(GenesisMessage(story.document.summary())))
+
+    def parse(data: bytes) -> None:
+        decode_down(data)
+        _, believed = told(story, LightClient(state, cache), data)
+        assert not believed
+
+    yield Target(parse, samples)
+
+
+@target("devices.session.opened_in")
+def receipts_of_opens(_: Path) -> Iterator[Target]:
+    """Receipts that a pile reads after they are proven."""
+    opened = SessionOpened(SESSION, "Pile-1", 1, consortium.key("d1"), 5_000, chain.START_MS)
+
+    def parse(data: bytes) -> None:
+        opened_in(Receipt(SESSION, 0, 1, b"", (Event(4, "session.opened", data),)))
+
+    yield Target(parse, [encode(opened)])
