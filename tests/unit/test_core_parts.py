@@ -98,8 +98,12 @@ def test_F33_only_ed25519_certificates_are_nodes(tmp_path):
     first = x509.load_pem_x509_certificate(make_authority("x")[0])
     builder = builder.not_valid_before(first.not_valid_before_utc).not_valid_after(first.not_valid_after_utc)
     der = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.DER)
-    with pytest.raises(PeerError, match="certificate-key"):
-        peer_key(der)
+    of_no_known_curve = der.replace(bytes.fromhex("06082a8648ce3d030107"), bytes.fromhex("06082a8648ce3d03017f"))
+    of_version_7 = der.replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020106"))
+    for bent in (der, of_no_known_curve, of_version_7, der[:-1], b""):
+        with pytest.raises(PeerError, match="certificate-key"):
+            peer_key(bent)
+    assert len({der, of_no_known_curve, of_version_7}) == 3
 
 
 def test_F55_stages_count_cpu_time_and_not_waiting():

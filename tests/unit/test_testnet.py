@@ -82,6 +82,11 @@ def test_F61_a_testnet_is_found_again_and_never_written_over(tmp_path):
         make_testnet(tmp_path / "net", TestnetPlan(base_port=0))
     with pytest.raises(ClientError, match="testnet-missing"):
         Testnet.load(tmp_path)
+    manifest = (testnet.root / "testnet.json").read_bytes()
+    for damaged in (manifest.replace(b"SGCC", b"SG\xff\xfe"), b'{"root":' + b"[" * 5_000, manifest[:-9]):
+        (testnet.root / "testnet.json").write_bytes(damaged)
+        with pytest.raises(ClientError, match="testnet-missing"):
+            Testnet.load(testnet.root)
 
 
 def test_F05_the_profile_decides_the_scheme(tmp_path):
