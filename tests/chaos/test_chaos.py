@@ -1,0 +1,33 @@
+"""Faults of sixteen kinds on real nodes under load: nothing acknowledged is lost, nothing is executed twice."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.run import run_chaos
+
+SEED = int(os.environ.get("PILECHAIN_CHAOS_SEED", "3"))
+"""Replays a plan. What the processes make of it differs from run to run."""
+FAULTS = int(os.environ.get("PILECHAIN_CHAOS_FAULTS", "200"))
+FAULTS_SMOKE = 8
+
+
+async def run(folder: Path, seed: int, count: int) -> None:
+    """A run, its summary printed and written, and no violation in it."""
+    report = await run_chaos(folder, seed, count)
+    print("\n".join(report.lines()))
+    file = Path(os.environ.get("PILECHAIN_CHAOS_JSON", folder / "chaos.json"))
+    file.write_bytes(report.json())  # noqa: ASYNC240 - all else has ended
+    print(f"written to {file}")
+    assert not report.violations, f"replay: PILECHAIN_CHAOS_SEED={seed} PILECHAIN_CHAOS_FAULTS={count}"
+    assert report.payments["acknowledged"] > 10 * len(report.waves)
+
+
+async def test_F61_a_few_faults_on_real_nodes_lose_nothing_and_run_nothing_twice(tmp_path):
+    await run(tmp_path, 8, FAULTS_SMOKE)
+
+
+@pytest.mark.long
+async def test_F61_200_faults_on_real_nodes_lose_nothing_and_run_nothing_twice(tmp_path):
+    await run(tmp_path, SEED, FAULTS)
