@@ -79,7 +79,7 @@ class Town:
     async def height(self) -> int:
         """Newest height that a client or a core that answers knows to be sealed."""
         told = await asyncio.gather(*(member.status() for member in self._members.values()))
-        return max(self._clients.height, *(status["sealed"] for status in told if status))
+        return max([self._clients.height, *(status["sealed"] for status in told if status)])
 
     async def finish(self, payers: Sequence[Payer]) -> None:
         """A payment by way of each node; then no more clients, and all nodes at one height with nothing waiting."""
