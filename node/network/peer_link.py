@@ -32,6 +32,12 @@ FRAME_COST_BYTES = 128
 """What a received frame counts beyond its payload: eight million frames of one byte would cost a gigabyte."""
 UNACKNOWLEDGED_MS_MAX = 10_000
 """A peer that acknowledges nothing for so long is gone, whatever TCP's own patience."""
+SILENCE_CHECK_S = 2.5
+SILENT_CHECKS_MAX = 4
+"""A member says twice a second where it stands. One of which nothing was heard at so many checks in a row is gone, or a
+box between us forgot the connection and swallows what we send, acknowledging it. Checks are counted, not seconds: a
+process that was itself stopped for a minute makes one check before it reads what has come.
+"""
 _WRITE_BUFFER_BYTES = 512 * 1024
 """Kept inside the transport before it says pause: enough for one block."""
 
@@ -94,7 +100,11 @@ class PeerLink(asyncio.Protocol):
         self._incoming_bytes = 0
         self._fault = ("", "")
         self._transport: asyncio.Transport | None = None
-        self._hello_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        """Until the hello it waits for that, then for silence."""
+        self._heard = False
+        """Anything, since the last check."""
+        self._silent_checks = 0
 
     # ── asyncio.Protocol ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -120,11 +130,12 @@ class PeerLink(asyncio.Protocol):
             self.cut("peer-other", f"{self.dialled} was dialled, {company} answered")
             return
         self.company = company
-        self._hello_timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self._hello_late)
+        self._timer = asyncio.get_running_loop().call_later(HELLO_TIMEOUT_S, self._hello_late)
         self.send(frame(encode(self._owner.hello)), droppable=False)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came: the hello first, then messages."""
+        self._heard = True
         try:
             for payload in self._reader.feed(data):
                 if not self.is_ready:
@@ -209,6 +220,7 @@ class PeerLink(asyncio.Protocol):
                 "peer-name", f"calls itself {hello.company}, its certificate's key is that of {self.company}"
             )
         self._stop_timer()
+        self._check_silence()
         self.instance = hello.instance
         self.is_ready = True
         self._reader.payload_bytes_max = FRAME_BYTES_MAX
@@ -222,9 +234,19 @@ class PeerLink(asyncio.Protocol):
     def _hello_late(self) -> None:
         self.cut("peer-silent", f"no hello within {HELLO_TIMEOUT_S:.0f} s")
 
+    def _check_silence(self) -> None:
+        # Who is not read because we have not handled what it sent is not silent.
+        is_silent = not self._heard and self._incoming_bytes <= INCOMING_BYTES_MAX
+        self._silent_checks = self._silent_checks + 1 if is_silent else 0
+        self._heard = False
+        if self._silent_checks >= SILENT_CHECKS_MAX:
+            self.cut("peer-silent", f"nothing for {SILENT_CHECKS_MAX * SILENCE_CHECK_S:.0f} s")
+        else:
+            self._timer = asyncio.get_running_loop().call_later(SILENCE_CHECK_S, self._check_silence)
+
     def _stop_timer(self) -> None:
-        if self._hello_timer:
-            self._hello_timer.cancel()
+        if self._timer:
+            self._timer.cancel()
 
     def _plan_flush(self) -> None:
         if not self._flush_planned and self._queue:

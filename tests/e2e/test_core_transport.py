@@ -12,12 +12,13 @@ import pytest
 
 from ledger.codec import encode
 from node.core.complaints import Complaints
-from node.network import peer_link
+from node.network import peer_link, transport
 from node.network.framing import frame
 from node.network.peer_link import PROTOCOL_VERSION, Hello
 from node.network.tls import client_context, make_authority, make_node_certificate, node_key, server_context
 from node.network.transport import PeerNetwork
 from node.testnet.make import free_ports
+from tests.chaos.proxy import Proxy
 
 CHAIN = bytes(31) + b"\1"
 
@@ -277,3 +278,57 @@ async def test_F02_a_flooding_peer_is_read_no_further_than_the_core_handles(cons
     await until(lambda: b.network.handled("a") or len(b.messages) == 20)
     await a.network.stop()
     await b.network.stop()
+
+
+async def test_F02_a_connection_that_something_between_forgot_is_noticed_by_its_silence_and_replaced(
+    consortium, monkeypatch
+):
+    """Without a look at the clock `a` would keep its dead connection, and refuse the living one that `b` dials."""
+    monkeypatch.setattr(peer_link, "SILENCE_CHECK_S", 0.1)
+    nodes = [Node(consortium, name) for name in ("a", "b")]
+    addresses = {name: ("127.0.0.1", port) for name, port in zip(("a", "b"), free_ports(2), strict=True)}
+
+    async def talk():
+        while True:
+            for node in nodes:
+                node.network.send((), b"from " + node.name.encode(), droppable=False)
+            await asyncio.sleep(0.02)
+
+    async with Proxy(addresses, seed=1) as proxy:
+        for node in nodes:
+            peers = {name: ("127.0.0.1", int(at.split(":")[1])) for name, at in proxy.addresses[node.name].items()}
+            node.network.start(addresses[node.name], peers)
+        talking = asyncio.ensure_future(talk())
+        await until(lambda: all(node.messages for node in nodes))
+        await asyncio.sleep(1)  # ten checks: while they talk nobody is cut
+        assert [node.codes for node in nodes] == [[], []]
+        proxy.leave_half_open("b", "a")
+        await until(lambda: ("down", "b") in nodes[0].events)
+        for node in nodes:
+            node.messages.clear()
+        await until(lambda: all(node.messages for node in nodes))
+        assert nodes[0].codes == ["peer-silent"]
+        talking.cancel()
+        for node in nodes:
+            await node.network.stop()
+
+
+async def test_F02_a_dial_into_the_void_is_given_up_and_tried_again(consortium, monkeypatch):
+    """TCP alone would try less and less often: after an hour's cut, once in two minutes."""
+    dials = []
+
+    class Link(peer_link.PeerLink):
+        def __init__(self, owner, dialled):
+            dials.append(dialled)
+            super().__init__(owner, dialled)
+
+    monkeypatch.setattr(transport, "HANDSHAKE_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(transport, "PeerLink", Link)
+    node = Node(consortium, "a")
+    with socket.socket() as deaf, socket.socket() as first:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        first.connect(deaf.getsockname())  # its queue is full: the kernel answers no further one
+        node.network.start(("127.0.0.1", free_ports(1)[0]), {"b": deaf.getsockname()})
+        await until(lambda: len(dials) == 3)
+        await node.network.stop()
