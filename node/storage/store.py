@@ -57,8 +57,17 @@ class StoreFullError(Exception):
 class Store(LedgerReader):
     """The one writer, which reads as well. Calls block; the core makes writes from a thread of their own."""
 
-    def __init__(self, path: Path, genesis: Genesis, state: Mapping[bytes, bytes], map_bytes: int = MAP_BYTES) -> None:
-        """Open the store, or make it from the genesis document and its state.
+    def __init__(
+        self,
+        path: Path,
+        genesis: Genesis,
+        state: Mapping[bytes, bytes],
+        map_bytes: int = MAP_BYTES,
+        *,
+        durable: bool = True,
+    ) -> None:
+        """Open the store, or make it from the genesis document and its state. One that is `durable=False` does not
+        outlive a power cut: for scratch.
 
         Raises ClientError `store-other-chain`, `store-format` if it was made by another genesis or program;
         StoreFullError.
@@ -72,6 +81,7 @@ class Store(LedgerReader):
             max_readers=READERS_MAX,
             readahead=False,
             writemap=False,
+            sync=durable,
             mode=0o640,
         )
         self._attach(env, create=True)
