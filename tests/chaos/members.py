@@ -27,6 +27,7 @@ STATUS_S_MAX = 2.0
 STOP_S_MAX = 40.0
 DISK_BYTES = 1 << 30
 """Of the memory disk: what a run writes, and the ballast that fills the rest."""
+PAGE_BYTES = 4096
 REORDER_JITTER_MS = 300
 REORDER_S = 0.5
 """Between two replacements of a connection."""
@@ -145,19 +146,22 @@ def small_disk(folder: Path) -> Iterator[bool]:
 
 
 def fill(ballast: Path, left_bytes: int) -> None:
-    """Leave so much room on the disk of a file."""
-    with ballast.open("wb") as file:
-        room = os.statvfs(file.fileno())
-        with suppress(OSError):  # the node writes as well
-            os.posix_fallocate(file.fileno(), 0, max(1, room.f_bavail * room.f_bsize - left_bytes))
-        file.seek(0, os.SEEK_END)
-        while not left_bytes:
+    """Leave so much room on the disk of a file, as a log that grows does: piece by piece, until not a page fits."""
+    piece = 1 << 20
+    with ballast.open("wb", buffering=0) as file:
+        while True:
+            room = os.statvfs(file.fileno())
+            wanted = min(piece, room.f_bavail * room.f_bsize - left_bytes) if left_bytes else piece
+            if wanted <= 0:
+                return
             try:
-                os.write(file.fileno(), bytes(4096))
+                file.write(bytes(wanted))
             except OSError as error:
                 if error.errno != errno.ENOSPC:
                     raise
-                return
+                if piece == PAGE_BYTES:
+                    return
+                piece = PAGE_BYTES
 
 
 class Injector:

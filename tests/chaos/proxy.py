@@ -3,7 +3,7 @@
 The members speak TLS through it, so it cannot touch what they say: within one connection bytes neither change nor
 change places, as within any TCP connection. Messages change places across connections: between members, because each
 way has its own delay, and between two members, when a connection is reset and dialled again while its last bytes are
-still on the way (`Proxy.replace`). A line that is held keeps what was sent and delivers it late, as TCP would by sending
+still on the way (`Proxy.replace`). A held line keeps what was sent and delivers it late, as TCP would by sending
 it again.
 """
 
