@@ -25,8 +25,8 @@ APPEAR_S_MAX = 60.0
 """For a process to be there on a loaded machine; starting takes a second."""
 STATUS_S_MAX = 2.0
 STOP_S_MAX = 40.0
-DISK_BYTES = 1 << 30
-"""Of the memory disk: what a run writes, and the ballast that fills the rest."""
+DISK_BYTES = 256 << 20
+"""Of the memory disk: below a quarter of it the node calls it full; 200 faults write a tenth."""
 PAGE_BYTES = 4096
 REORDER_JITTER_MS = 300
 REORDER_S = 0.5

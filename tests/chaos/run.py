@@ -37,6 +37,10 @@ PROGRESS_S_MAX = 90.0
 """In a tolerated wave: until the others have sealed a block. Many times what it takes; a stall is a stall."""
 RECOVERY_S_MAX = 150.0
 """After the faults: until the chain has gone on, and until all members vote at its end. As generous."""
+MEMORY_MIB_MAX = 300
+"""Of any process at the end."""
+WELL_LOOKS = 4
+"""In a row: a connection that the other side refuses is there for a moment."""
 
 
 class Town:
@@ -104,15 +108,16 @@ class Town:
 
     async def _well(self, member: Member, height: int) -> None:
         """Until a member votes, has reached a height, is connected to all, and its API tells of that height."""
-        while True:
+        looks = 0
+        while looks < WELL_LOOKS:
             status = await member.status()
-            if (
+            is_well = (
                 status
                 and status["voting"]
                 and status["sealed"] >= height
                 and len(status["connected"]) == len(MEMBERS) - 1
-            ):
-                break
+            )
+            looks = looks + 1 if is_well else 0
             await asyncio.sleep(LOOK_S)
         while await self._clients.told_height(member.api) < height:
             await asyncio.sleep(LOOK_S)
@@ -183,6 +188,8 @@ async def run_chaos(folder: Path, seed: int, count: int) -> Report:
             for name, member in members.items():
                 for part, size in member.memory_mib().items():
                     memory[name][part].append(size)
+                    if size > MEMORY_MIB_MAX:
+                        history.wrong.append(f"{name}: its {part} holds {size} MiB")
         await _stop(members, history.wrong)
         chains = {name: read_chain(testnet.home(name).ledger, accounts) for name in MEMBERS}
         found = violations(history, chains)

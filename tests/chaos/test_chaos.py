@@ -10,7 +10,7 @@ from tests.chaos.run import run_chaos
 SEED = int(os.environ.get("PILECHAIN_CHAOS_SEED", "3"))
 """Replays a plan. What the processes make of it differs from run to run."""
 FAULTS = int(os.environ.get("PILECHAIN_CHAOS_FAULTS", "200"))
-FAULTS_SMOKE = 8
+SEED_SMOKE, FAULTS_SMOKE = 2578, 8
 
 
 async def run(folder: Path, seed: int, count: int) -> None:
@@ -25,7 +25,7 @@ async def run(folder: Path, seed: int, count: int) -> None:
 
 
 async def test_F61_a_few_faults_on_real_nodes_lose_nothing_and_run_nothing_twice(tmp_path):
-    await run(tmp_path, 8, FAULTS_SMOKE)
+    await run(tmp_path, SEED_SMOKE, FAULTS_SMOKE)
 
 
 @pytest.mark.long
