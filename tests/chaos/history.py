@@ -1,7 +1,7 @@
 """What the clients of a chaos run saw, what the nodes' stores hold afterwards, and whether the two agree."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,19 +89,19 @@ class Chain(Struct, frozen=True):
     blocks: tuple[bytes, ...]
     """Header and result of each height, from 1."""
     executed: dict[bytes, list[Executed]]
-    """Transaction id → every place at which it stands."""
+    """Transaction id → every place at which it stands; those that the clients' keys signed."""
     indexed: frozenset[bytes]
     """Ids that the store finds by its index, at their first place."""
     wallets_fen: dict[bytes, int]
 
 
-def read_chain(ledger: Path, accounts: Iterable[bytes]) -> Chain:
+def read_chain(ledger: Path, accounts: Collection[bytes]) -> Chain:
     """All of a store whose node has stopped."""
     reader = LedgerReader(ledger)
     try:
         with reader.snapshot() as snapshot:
             executed: dict[bytes, list[Executed]] = defaultdict(list)
-            blocks = [_add_block(snapshot, height, executed) for height in range(1, snapshot.height + 1)]
+            blocks = [_add_block(snapshot, height, executed, accounts) for height in range(1, snapshot.height + 1)]
             indexed = {id_ for id_, at in executed.items() if snapshot.locate(id_) == (at[0].height, at[0].position)}
             wallets = {
                 account: wallet.balance_fen for account in accounts if (wallet := views.wallet(snapshot, account))
@@ -111,12 +111,16 @@ def read_chain(ledger: Path, accounts: Iterable[bytes]) -> Chain:
         reader.close()
 
 
-def _add_block(snapshot: Snapshot, height: int, executed: dict[bytes, list[Executed]]) -> bytes:
+def _add_block(
+    snapshot: Snapshot, height: int, executed: dict[bytes, list[Executed]], accounts: Collection[bytes]
+) -> bytes:
     sealed = snapshot.sealed(height)
     assert sealed is not None
     receipts = snapshot.receipts(height)
     for position, raw in enumerate(snapshot.transactions(height)):
-        executed[decode_transaction(raw).id].append(Executed(height, position, receipts[position]))
+        transaction = decode_transaction(raw)
+        if transaction.body.sender in accounts:  # the nodes have business of their own
+            executed[transaction.id].append(Executed(height, position, receipts[position]))
     return encode((sealed.header, sealed.result))
 
 

@@ -31,7 +31,7 @@ from ledger.state_proof import verify_state
 from ledger.state_tree import StateTree
 from ledger.transaction import decode_transaction
 from node.effects import Outcome
-from node.storage.reader import LedgerReader
+from node.storage.reader import STORE_FORMAT, LedgerReader
 from node.storage.store import BlockWork, Store, StoreFullError
 from tests import chain
 
@@ -165,7 +165,7 @@ def test_F04_a_store_of_another_chain_or_format_is_refused(tmp_path):
     with pytest.raises(ClientError, match="store-other-chain"):
         Store(tmp_path, chain.genesis(5), STATE, map_bytes=1 << 28)
     with lmdb.open(str(tmp_path), max_dbs=16, map_size=1 << 28) as env, env.begin(write=True) as txn:
-        txn.put(b"format", encode(2), db=env.open_db(b"meta", txn))
+        txn.put(b"format", encode(STORE_FORMAT + 1), db=env.open_db(b"meta", txn))
     with pytest.raises(ClientError, match="store-format"):
         Store(tmp_path, GENESIS, STATE, map_bytes=1 << 28)
 
