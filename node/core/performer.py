@@ -41,8 +41,7 @@ from node.effects import (
 from node.engine import Engine
 from node.network.transport import PeerNetwork
 from node.storage.reader import LedgerReader
-from node.storage.store import is_full
-from node.storage.wal import WriteAheadLog
+from node.storage.wal import WriteAheadLog, is_full
 from node.storage.writer import StoreWriter
 
 TURN_S = 0.004

@@ -44,8 +44,8 @@ from node.logs import configure_logs
 from node.network.tls import client_context, node_key, server_context
 from node.network.transport import PeerNetwork
 from node.storage.reader import Snapshot
-from node.storage.store import Store, StoreFullError, is_full
-from node.storage.wal import WriteAheadLog, newest_segment
+from node.storage.store import Store, StoreFullError
+from node.storage.wal import WriteAheadLog, is_full, newest_segment
 from node.storage.writer import StoreWriter
 from node.supervisor import EXIT_HALTED, EXIT_SETTINGS
 

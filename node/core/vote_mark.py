@@ -5,10 +5,10 @@ have voted on what nobody here remembers, so the node only observes until a new 
 upwards, so a log that ends before the mark is an older one.
 """
 
-import os
 from pathlib import Path
 
 from ledger.errors import ClientError
+from node.storage import files
 
 _FORGOTTEN = 2**63 - 1
 """More than any log has: a log that begins anew must not catch up with the mark by being opened often enough."""
@@ -45,16 +45,6 @@ class VoteMark:
         return newest >= self.segment
 
     def raise_to(self, segment: int) -> None:
-        """Say, durably, that the key votes from now on in this segment, which exists. Raises OSError."""
-        new = self._path.with_name(self._path.name + ".new")
-        with new.open("w", encoding="ascii") as file:
-            file.write(f"{self._public_key} {segment}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        """Say, durably, that the key votes from now on in this segment, which exists. Raises OSError, OurError."""
+        files.replace(self._path, f"{self._public_key} {segment}\n".encode())
         self.segment = segment

@@ -6,7 +6,6 @@ disk it would be SIGBUS), a fixed map, no readahead (the state is read at random
 cache out).
 """
 
-import errno
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -204,8 +203,3 @@ class _NoTiles:
     def tile(self, path: bytes) -> bytes | None:
         """There are none."""
         return None
-
-
-def is_full(error: OSError) -> bool:
-    """Whether an error of the operating system says that the disk (or this user's share of it) is full."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -2,16 +2,20 @@
 
 A folder of segment files `00000001.wal`, `00000002.wal`, … A segment begins with an 8-byte random mark and its CRC-32.
 What one call appends is a batch: the mark, its highest height in 8 bytes, a length in 4 (both big-endian), the CRC-32
-of all that and the payload, and the payload, a list of records. Four rules, each learnt from other people's losses:
+of all that and the payload, and the payload, a list of records. When it is durable, and before anybody is told, the
+inverted mark is written behind it: acknowledged. Four rules, each learnt from other people's losses:
 - a batch is good as a whole or not at all: its pages reach the disk in any order, and nothing of it was told to anybody
   before all of them had;
 - a torn tail (the last batch before a power cut) is cut at the last good batch *before* anything is appended behind it;
-- a bad batch with good ones behind it is damage, not a torn tail: the node halts, for it may have forgotten a vote that
-  it sent;
+- a bad batch that was acknowledged, or has good ones behind it, is damage and no torn tail: the node halts, for it may
+  have forgotten a vote that it sent;
 - a failed fsync is final: the kernel marks the pages clean, and a second fsync would report success over lost data.
-  Calls block; the core makes them from a thread of their own.
+
+Acknowledgements are not synced: those of the seconds before a power cut may be missing, and say nothing then. Calls
+block; the core makes them from a thread of their own.
 """
 
+import errno
 import os
 import zlib
 from collections.abc import Callable, Sequence
@@ -21,6 +25,7 @@ from typing import NamedTuple
 
 from ledger.codec import decode_trusted, encode
 from ledger.errors import OurError
+from node.storage import files
 
 RECORD_BYTES_MAX = 8 * 1024 * 1024
 """Longest record: a committed block with its transactions and certificate, twice over."""
@@ -54,7 +59,7 @@ class WriteAheadLog:
 
         Raises OurError `wal-damaged`, naming file and offset.
         """
-        folder.mkdir(parents=True, exist_ok=True)
+        files.make_folder(folder)
         self._folder = folder
         self._opened = opened
         self._segment_bytes = segment_bytes
@@ -70,34 +75,30 @@ class WriteAheadLog:
         """Write (height, record) pairs and make them durable with one fsync.
 
         Raises OSError ENOSPC with nothing of them written (the caller may wait for room and call again), OurError
-        `wal-fsync`.
+        `fsync-failed`.
         """
         if self._size > self._segment_bytes:
             self._open_next()
         highest = max(height for height, _ in records)
         data = _frame(self._mark, highest, [record for _, record in records])
-        written = 0
         try:
-            while written < len(data):
-                written += os.pwrite(self._file, memoryview(data)[written:], self._size + written)
+            files.write(self._file, data, self._size)
         except OSError:
-            os.ftruncate(self._file, self._size)  # half a batch in the middle would read as damage
+            files.truncate(self._file, self._size)  # half a batch in the middle would read as damage
             raise
-        _fsync(self._file, self._path)
+        files.sync(self._file, self._path)
         self._size += len(data)
         self._height = max(self._height, highest)
+        self._acknowledge()
 
     def truncate(self, sealed_height: int) -> None:
         """Drop the oldest segments that hold nothing above `sealed_height`, as whole files: nothing is ever rewritten.
 
         An empty one (of a start that wrote nothing) stays behind one that is needed: a gap in the numbers is damage.
         """
-        dropped = list(takewhile(lambda segment: segment.height <= sealed_height, self._closed))
-        for segment in dropped:
-            segment.path.unlink()
-        if dropped:
-            _fsync_folder(self._folder)
-        self._closed = self._closed[len(dropped) :]
+        for segment in takewhile(lambda segment: segment.height <= sealed_height, tuple(self._closed)):
+            files.remove(segment.path)  # one after the other: names may reach the disk in any order
+            self._closed.pop(0)
 
     def close(self) -> None:
         """Close the file. Everything appended is durable already."""
@@ -107,21 +108,32 @@ class WriteAheadLog:
         path = self._folder / f"{self._number + 1:08}.wal"
         mark = os.urandom(_MARK_BYTES)
         opening = mark + zlib.crc32(mark).to_bytes(4, "big")
-        file = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600)
+        file = files.create(path)
         try:
-            os.pwrite(file, opening, 0)
-            _fsync(file, path)  # without it a power cut could leave batches behind an opening of zeros: damage
-            _fsync_folder(self._folder)  # without it a power cut could lose the file with its records
+            files.write(file, opening, 0)
+            files.sync(file, path)  # without it a power cut could leave batches behind an opening of zeros: damage
+            files.sync_folder(self._folder)  # without it a power cut could lose the file with its records
             self._opened(self._number + 1)
         except OSError:
             os.close(file)
-            path.unlink()
+            files.remove(path)
             raise
         if self._file >= 0:
             os.close(self._file)
             self._closed.append(_Closed(self._path, self._height))
         self._path, self._file, self._mark, self._size, self._height = path, file, mark, len(opening), 0
         self._number += 1
+
+    def _acknowledge(self) -> None:
+        """Say that the last batch was durable. If there is no room for that, the next batch takes its place."""
+        acknowledged = _inverted(self._mark)
+        try:
+            files.write(self._file, acknowledged, self._size)
+        except OSError as error:
+            if not is_full(error):
+                raise
+        else:
+            self._size += len(acknowledged)
 
     def _check_names(self, paths: list[Path]) -> None:
         numbers = [int(path.stem) for path in paths if path.stem.isdigit()]
@@ -140,16 +152,16 @@ class WriteAheadLog:
         while is_open and good < len(data) and (end := _batch_end(mark, data, good)) is not None:
             self.recovered += decode_trusted(tuple[bytes, ...], data[good + _HEAD_BYTES : end])
             highest = max(highest, int.from_bytes(data[good + _MARK_BYTES : good + _MARK_BYTES + 8], "big"))
-            good = end
+            good = end + _MARK_BYTES * data.startswith(_inverted(mark), end)
         if good == len(data):
             return highest
-        # Only the newest segment may end in a torn batch, and only if nothing whole follows the tear.
-        if not is_last or (is_open and _a_batch_follows(mark, data, good)):
-            raise _damaged(path, good, "a batch does not match its checksum, and whole ones follow it")
+        # Only the newest segment may end in a torn batch, and only if what is torn was never told to anybody.
+        if not is_last or (is_open and (_inverted(mark) in data[good:] or _a_batch_follows(mark, data, good))):
+            raise _damaged(path, good, "a batch that was durable does not match its checksum")
         file = os.open(path, os.O_WRONLY)
         try:
-            os.ftruncate(file, good)
-            _fsync(file, path)
+            files.truncate(file, good)
+            files.sync(file, path)
         finally:
             os.close(file)
         return highest
@@ -167,6 +179,10 @@ def _frame(mark: bytes, height: int, records: Sequence[bytes]) -> bytes:
 def newest_segment(folder: Path) -> int:
     """Number of the newest segment in a log's folder; 0 if there is none."""
     return max((int(path.stem) for path in folder.glob("*.wal") if path.stem.isdigit()), default=0)
+
+
+def _inverted(mark: bytes) -> bytes:
+    return bytes(byte ^ 0xFF for byte in mark)
 
 
 def _batch_end(mark: bytes, data: bytes, start: int) -> int | None:
@@ -189,30 +205,14 @@ def _a_batch_follows(mark: bytes, data: bytes, bad: int) -> bool:
     return False
 
 
+def is_full(error: OSError) -> bool:
+    """Whether an error of the operating system says that the disk (or this user's share of it) is full."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _damaged(path: Path, offset: int, what: str) -> OurError:
     return OurError(
         "wal-damaged",
-        f"{path} at offset {offset}: {what}. This node may have forgotten a vote that it sent. "
-        "Have a new vote key registered, then run `pilechain unsafe-reset-data`: the chain is fetched from peers again",
+        f"{path} at offset {offset}: {what}. This node may have forgotten a vote that it sent. Run `pilechain repair`: "
+        "it sets the log aside, and the node only observes until a new vote key of its own is active",
     )
-
-
-def _fsync(file: int, path: Path) -> None:
-    try:
-        os.fdatasync(file)
-    except OSError as error:
-        raise OurError(
-            "wal-fsync", f"{path}: {error}; what was written may be lost, so this process must stop"
-        ) from error
-
-
-def _fsync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        raise OurError(
-            "wal-fsync", f"{folder}: {error}; a file of it may be lost, so this process must stop"
-        ) from error
-    finally:
-        os.close(handle)

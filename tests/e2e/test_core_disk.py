@@ -98,7 +98,7 @@ async def test_F04_a_core_whose_fsync_fails_halts_and_the_others_go_on(cores, mo
     monkeypatch.setattr("node.storage.wal.os.fdatasync", fdatasync)
     for number in range(1, 4):
         await cores.seal(client, number)
-    with pytest.raises(OurError, match="wal-fsync"):
+    with pytest.raises(OurError, match="fsync-failed"):
         await asyncio.wait_for(cores.runs.pop("Teld"), 5)
     await cores.seal(client, 9)
     await client.close()

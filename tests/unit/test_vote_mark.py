@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from ledger.errors import ClientError
+from ledger.errors import ClientError, OurError
 from ledger.keys import Scheme, SoftSigner
 from node.config import Config
 from node.core.process import _open_wal, _vote_keys
@@ -70,8 +70,8 @@ def test_F04_the_mark_is_durable_before_the_segment_takes_a_vote(home, monkeypat
     def full(file):
         raise OSError(errno.ENOSPC, "no space left")
 
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises((ClientError, OSError)):
+    monkeypatch.setattr(os, "fdatasync", full)
+    with pytest.raises(OurError, match="fsync-failed"):
         mark.raise_to(2)
     monkeypatch.undo()
     assert start(home)

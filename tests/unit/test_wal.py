@@ -65,7 +65,7 @@ def test_F04_a_power_cut_that_lost_any_page_of_the_last_batch_is_a_torn_tail(tmp
     log.append([(2, bytes([65 + n]) * 3_000) for n in range(8)])
     log.close()
     segment = tmp_path / "00000001.wal"
-    whole = segment.read_bytes()
+    whole = segment.read_bytes()[:-8]  # it was not acknowledged
     first = last_batch(whole)
     for page in range(0, len(whole), 4096):
         begin, end = max(page, first), min(page + 4096, len(whole))
@@ -103,7 +103,7 @@ def test_F04_a_bit_flipped_in_the_middle_halts_with_place_and_repair(tmp_path):
     whole = segment.read_bytes()
     for at in range(last_batch(whole)):
         segment.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-        with pytest.raises(OurError, match="unsafe-reset-data") as caught:
+        with pytest.raises(OurError, match="pilechain repair") as caught:
             WriteAheadLog(tmp_path)
         assert caught.value.code == "wal-damaged"
         assert str(segment) in caught.value.message
@@ -169,7 +169,7 @@ def test_F04_a_full_disk_leaves_no_half_record_and_can_be_retried(tmp_path, monk
     with pytest.raises(OSError, match="no space left"):
         log.append([(3, b"second")])
     monkeypatch.undo()
-    assert (tmp_path / "00000001.wal").read_bytes().endswith(b"first")
+    assert (tmp_path / "00000001.wal").read_bytes()[:-8].endswith(b"first")
     log.append([(3, b"second")])
     log.close()
     assert recovered(tmp_path) == [b"first", b"second"]
@@ -182,5 +182,58 @@ def test_F04_a_failed_fsync_is_never_tried_again(tmp_path, monkeypatch):
         raise OSError(errno.EIO, "input/output error")
 
     monkeypatch.setattr(os, "fdatasync", broken)
-    with pytest.raises(OurError, match="wal-fsync"):
+    with pytest.raises(OurError, match="fsync-failed"):
         log.append([(3, b"vote")])
+
+
+def test_F13_a_bit_flipped_anywhere_in_what_was_told_halts_and_in_the_rest_is_harmless(tmp_path):
+    """Even in the last batch, which a torn tail could explain: it was acknowledged."""
+    whole = written(tmp_path / "whole").read_bytes()
+    messages = []
+    for bit in range(len(whole) * 8):
+        folder = tmp_path / "flipped"
+        folder.mkdir(exist_ok=True)
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        (folder / "00000001.wal").write_bytes(damaged)
+        try:
+            assert recovered(folder) == RECORDS
+        except OurError as error:
+            messages.append(error.message)
+        for path in folder.iterdir():
+            path.unlink()
+    assert all("00000001.wal at offset" in text and "pilechain repair" in text for text in messages)
+    assert len(messages) == (len(whole) - 8) * 8, "all but the last acknowledgement itself"
+
+
+def test_F13_an_acknowledgement_that_found_no_room_is_left_out(tmp_path, monkeypatch):
+    log = WriteAheadLog(tmp_path)
+    real = os.pwrite
+
+    def full(file, data, offset):
+        if len(data) == 8:
+            real(file, bytes(data)[:3], offset)
+            raise OSError(errno.ENOSPC, "no space left")
+        return real(file, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", full)
+    log.append([(1, b"first")])
+    log.append([(2, b"second")])
+    monkeypatch.undo()
+    log.append([(2, b"third")])
+    log.close()
+    assert recovered(tmp_path) == [b"first", b"second", b"third"]
+
+
+def test_F13_an_acknowledgement_on_a_broken_disk_stops_the_process(tmp_path, monkeypatch):
+    log = WriteAheadLog(tmp_path)
+    real = os.pwrite
+
+    def broken(file, data, offset):
+        if len(data) == 8:
+            raise OSError(errno.EIO, "input/output error")
+        return real(file, data, offset)
+
+    monkeypatch.setattr(os, "pwrite", broken)
+    with pytest.raises(OSError, match="input/output"):
+        log.append([(1, b"first")])
