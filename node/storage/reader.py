@@ -34,6 +34,8 @@ nights.
 """
 KEY_BYTES_MAX = 511
 """LMDB's longest key."""
+DATA_FILE = "data.mdb"
+"""What LMDB calls its file."""
 READERS_MAX = 126
 """Slots for read transactions: api, gateway and indexer processes with their threads."""
 
@@ -228,7 +230,7 @@ class LedgerReader:
 
     def __init__(self, path: Path, map_bytes: int = MAP_BYTES) -> None:
         """Open the store in a folder. Raises ClientError `store-missing` if no core process has made one there yet."""
-        if not (path / "data.mdb").exists():
+        if not (path / DATA_FILE).exists():
             raise ClientError("store-missing", f"{path} holds no ledger yet; start the node's core process first")
         self._attach(lmdb.open(str(path), readonly=True, max_dbs=16, map_size=map_bytes, readahead=False), create=False)
 

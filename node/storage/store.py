@@ -21,7 +21,9 @@ from ledger.genesis import Genesis
 from ledger.state_tree import StateTree
 from ledger.units import U32
 from node.effects import StoreSealed
+from node.storage import files
 from node.storage.reader import (
+    DATA_FILE,
     MAP_BYTES,
     READERS_MAX,
     STORE_FORMAT,
@@ -71,25 +73,14 @@ class Store(LedgerReader):
         Raises ClientError `store-other-chain`, `store-format` if it was made by another genesis or program;
         StoreFullError.
         """
-        path.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path)
         self._path = path
-        env = lmdb.open(
-            str(path),
-            map_size=map_bytes,
-            max_dbs=16,
-            max_readers=READERS_MAX,
-            readahead=False,
-            writemap=False,
-            sync=durable,
-            mode=0o640,
-        )
-        self._attach(env, create=True)
-        with env.begin(db=self._databases.meta) as txn:
-            is_new = txn.get(b"head") is None
-        if is_new:
-            self._begin(genesis, state)
-        else:
-            self._check_chain(genesis)
+        self._map_bytes = map_bytes
+        self._durable = durable
+        if not (path / DATA_FILE).exists():
+            self._make(genesis, state)
+        self._attach(self._open(path), create=False)
+        self._check_chain(genesis)
 
     def write(self, sealed: Sequence[StoreSealed]) -> None:
         """Store sealed blocks, the next heights in order, durably, in one transaction. Raises StoreFullError,
@@ -122,18 +113,43 @@ class Store(LedgerReader):
         """Processes that hold the store back and should be killed by whoever supervises them."""
         return stale_readers(self._env)
 
+    def _open(self, path: Path) -> lmdb.Environment:
+        return lmdb.open(
+            str(path),
+            map_size=self._map_bytes,
+            max_dbs=16,
+            max_readers=READERS_MAX,
+            readahead=False,
+            writemap=False,
+            sync=self._durable,
+            mode=0o640,
+        )
+
+    def _make(self, genesis: Genesis, state: Mapping[bytes, bytes]) -> None:
+        """Make the file elsewhere and give it its name at the end: a power cut leaves a whole store or none."""
+        draft = self._path / "new"
+        shutil.rmtree(draft, ignore_errors=True)
+        files.make_folder(draft)
+        env = self._open(draft)
+        try:
+            self._attach(env, create=True)
+            self._begin(genesis, state)
+        except (lmdb.MapFullError, lmdb.DiskError) as error:
+            raise StoreFullError(str(error)) from error
+        finally:
+            env.close()
+        files.rename(draft / DATA_FILE, self._path / DATA_FILE)
+        shutil.rmtree(draft)
+
     def _begin(self, genesis: Genesis, state: Mapping[bytes, bytes]) -> None:
         tree = StateTree(_NoTiles()).apply(state)
         set_hash = genesis.validators.hash()
-        try:
-            with self._env.begin(write=True) as txn:
-                self._put_state(txn, sorted(state.items()), tree.tiles)
-                txn.put(set_hash, encode(genesis.validators), db=self._databases.sets)
-                txn.put(b"format", encode(STORE_FORMAT), db=self._databases.meta)
-                txn.put(b"genesis", encode(genesis), db=self._databases.meta)
-                self._put_meta(txn, genesis_head(genesis), tree.root)
-        except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise StoreFullError(str(error)) from error
+        with self._env.begin(write=True) as txn:
+            self._put_state(txn, sorted(state.items()), tree.tiles)
+            txn.put(set_hash, encode(genesis.validators), db=self._databases.sets)
+            txn.put(b"format", encode(STORE_FORMAT), db=self._databases.meta)
+            txn.put(b"genesis", encode(genesis), db=self._databases.meta)
+            self._put_meta(txn, genesis_head(genesis), tree.root)
 
     def _check_chain(self, genesis: Genesis) -> None:
         with self._env.begin(db=self._databases.meta) as txn:

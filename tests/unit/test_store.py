@@ -185,7 +185,7 @@ def running(program: str, *arguments: object) -> Any:
 READER = """
     import sys, time
     from pathlib import Path
-    from node.storage.reader import LedgerReader
+    from node.storage.reader import STORE_FORMAT, LedgerReader
     reader = LedgerReader(Path(sys.argv[1]), 1 << 28)
     with reader.snapshot() as snapshot:
         print(snapshot.height, flush=True)
