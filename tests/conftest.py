@@ -2,10 +2,14 @@
 
 import os
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.small_disk import SmallDisk
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -47,3 +51,17 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.fail(f"PILECHAIN_DATA={name}: no such folder ({folder})")
     return folder
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SmallDisk]:
+    """A disk of 2 MiB, or of the size that the test's parameter names."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    size = getattr(request, "param", "2m")
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "pilechain-test", str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"a disk can be mounted by root only: {made.stderr.strip()}")
+    yield SmallDisk(folder)
+    subprocess.run(["umount", "-l", str(folder)], check=True)

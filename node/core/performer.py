@@ -3,6 +3,9 @@
 A turn takes what came, asks the engine about each, and then performs all effects. The first `Persist` among them writes
 the records of the whole turn with one fsync, before anything behind it; so votes that come together share the price of
 one. While the disk works the loop goes on receiving, and what comes then makes the next turn.
+
+When the disk is full, the effects from that `Persist` on wait for room. Turns go on meanwhile: peers are answered, but
+nothing leaves that says what a lost log would not remember.
 """
 
 import asyncio
@@ -11,7 +14,17 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from consensus.messages import MESSAGE_BYTES_MAX, SealedBlock, SealedBlocks, Transactions, decode_message
+from consensus.messages import (
+    MESSAGE_BYTES_MAX,
+    Bodies,
+    FetchBlocks,
+    FetchBodies,
+    SealedBlock,
+    SealedBlocks,
+    Status,
+    Transactions,
+    decode_message,
+)
 from ledger.codec import encode
 from ledger.errors import OurError, PeerError
 from node.clock import ChainClock, steady_ms
@@ -50,6 +63,13 @@ SERVED_BYTES_MAX = MESSAGE_BYTES_MAX - 64
 """Of encoded blocks in one answer to a node that catches up; beside them the message holds its number and two lengths.
 """
 
+HELD_BYTES_MAX = 64 * 1024 * 1024
+"""Of records that wait for room on the disk. The engine commits no more than K blocks of 2 MiB above the last seal,
+each in two records; beyond that the node stands still.
+"""
+_SAYS_NOTHING = (Status, Transactions, FetchBlocks, FetchBodies, Bodies)
+"""Messages that hold no signature of ours; all others may, in a certificate or a tail."""
+
 
 class Performer:
     """Turns of events and effects."""
@@ -85,6 +105,9 @@ class Performer:
         self._stages = stages
         self._fail = fail
         self._log = log
+        self._held: list[Effect] = []
+        """What waits for room on the disk, in order."""
+        self._held_bytes = 0
         self._wal_thread = ThreadPoolExecutor(1, thread_name_prefix="wal")
         self._serving: set[str] = set()
         self._serve_thread = ThreadPoolExecutor(1, thread_name_prefix="serve")
@@ -105,9 +128,15 @@ class Performer:
         """Take turns for ever. Raises OurError when the log fails."""
         while True:
             await self._inbox.wait()
+            if self._held_bytes > HELD_BYTES_MAX:
+                await self._writer.room.wait()
             with self._stages.measure("order"):
                 effects = self._ask()
-            await self._perform(effects)
+            if self._held and not self._writer.room.is_set():
+                self._perform_meanwhile(effects)
+            else:
+                held, self._held, self._held_bytes = self._held, [], 0
+                await self._perform(held + effects)
             await asyncio.sleep(0)  # an inbox that is never empty must not keep sockets and timers waiting
 
     def close(self) -> None:
@@ -153,27 +182,40 @@ class Performer:
 
     async def _perform(self, effects: list[Effect]) -> None:
         records = [(effect.height, effect.record) for effect in effects if isinstance(effect, Persist)]
-        for effect in effects:
+        for at, effect in enumerate(effects):
             if not isinstance(effect, Persist):
                 self._performers[type(effect)](effect)
             elif records:
-                await self._persist(records)
+                if not await self._persist(records):
+                    return self._hold(effects[at:])
                 records = []
+        return None
 
-    async def _persist(self, records: list[tuple[int, bytes]]) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                await loop.run_in_executor(self._wal_thread, self._append, records)
-            except OSError as error:
-                if not is_full(error):
-                    raise OurError("wal-write", str(error)) from error
-                # No vote leaves this node before it is on disk: it stands still, answers reads, and goes on when there
-                # is room.
-                self._writer.report_full()
-                await self._writer.room.wait()
-            else:
-                return
+    def _perform_meanwhile(self, effects: list[Effect]) -> None:
+        """What may be done while others wait for room: all that tells nobody what is not on the disk. Other messages
+        are dropped, for they are sent again to whoever stands still.
+        """
+        for effect in effects:
+            if isinstance(effect, Persist | Execute | StoreSealed | Truncate):
+                self._hold([effect])
+            elif not isinstance(effect, Send) or isinstance(effect.message, _SAYS_NOTHING):
+                self._performers[type(effect)](effect)
+
+    def _hold(self, effects: list[Effect]) -> None:
+        self._held += effects
+        self._held_bytes += sum(len(effect.record) for effect in effects if isinstance(effect, Persist))
+
+    async def _persist(self, records: list[tuple[int, bytes]]) -> bool:
+        """Make records durable; False if the disk has no room for them."""
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._wal_thread, self._append, records)
+        except OSError as error:
+            if not is_full(error):
+                raise OurError("wal-write", str(error)) from error
+            # No vote leaves this node before it is on disk.
+            self._writer.report_full()
+            return False
+        return True
 
     def _append(self, records: list[tuple[int, bytes]]) -> None:
         with self._stages.measure("log"):

@@ -10,14 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import lmdb
 
 from consensus.head import Head
-from ledger.block import Header, Result, SealedHeader, TransactionProof, prove_transaction, receipt_leaf
+from ledger.block import Header, Result, SealedHeader, TransactionProof, header_hash, prove_transaction, receipt_leaf
 from ledger.codec import decode_trusted
-from ledger.errors import ClientError, OurError
+from ledger.errors import ClientError, OurError, PeerError
 from ledger.genesis import Genesis
 from ledger.merkle import MerkleProof, merkle_proof
 from ledger.mmr import MmrProof, mmr_proof
@@ -38,6 +38,25 @@ DATA_FILE = "data.mdb"
 """What LMDB calls its file."""
 READERS_MAX = 126
 """Slots for read transactions: api, gateway and indexer processes with their threads."""
+EXPORT_S = 0.1
+"""How long one snapshot may last: whoever reads more takes a new one."""
+DAMAGE_ERRORS = (
+    lmdb.BadDbiError,
+    lmdb.BadTxnError,
+    lmdb.CorruptedError,
+    lmdb.CursorFullError,
+    lmdb.IncompatibleError,
+    lmdb.InvalidError,
+    lmdb.NotFoundError,
+    lmdb.PageNotFoundError,
+    lmdb.PanicError,
+    lmdb.VersionMismatchError,
+)
+"""What LMDB says of a file that is not what it wrote. It has no checksums: a bit that is flipped in a value is found by
+who decodes it, by the state root that the quorum sealed, or by `pilechain verify`.
+"""
+
+T = TypeVar("T")
 
 
 class Place(NamedTuple):
@@ -63,6 +82,7 @@ class Databases:
         def database(name: str) -> Any:
             return env.open_db(name.encode(), create=create)
 
+        self.file = Path(env.path()) / DATA_FILE
         self.meta = database("meta")
         """`format`, `genesis`, `height`, `head` (where the chain stands), `state_root`."""
         self.headers = database("headers")
@@ -83,6 +103,20 @@ class Databases:
         """Id -> height (8) and index (4)."""
         self.sets = database("sets")
         """Hash -> ValidatorSet."""
+        self.all = [value for name, value in vars(self).items() if name != "file"]
+
+    def damage(self, what: str) -> OurError:
+        """The error to raise for something that cannot be read."""
+        return damage(self.file, what)
+
+
+def damage(file: Path, what: str) -> OurError:
+    """The error to raise for a store that cannot be read."""
+    return OurError(
+        "store-damaged",
+        f"{file}: {what}. `pilechain verify` tells how far the chain is good; `pilechain repair` sets a damaged ledger "
+        "aside, and it is fetched from the peers again",
+    )
 
 
 def height_key(height: int) -> bytes:
@@ -111,7 +145,7 @@ class Snapshot:
     @cached_property
     def head(self) -> Head:
         """Where the chain stands at this height."""
-        return decode_trusted(Head, self._must(self._db.meta, b"head"))
+        return self._decode(Head, self._must(self._db.meta, b"head"), "head")
 
     @cached_property
     def state_root(self) -> bytes:
@@ -121,24 +155,25 @@ class Snapshot:
     @property
     def genesis(self) -> Genesis:
         """The genesis document."""
-        return decode_trusted(Genesis, self._must(self._db.meta, b"genesis"))
+        return self._decode(Genesis, self._must(self._db.meta, b"genesis"), "genesis document")
 
     def sealed(self, height: int) -> SealedHeader | None:
         """Header, result and seal of a height; None for 0, which has no seal, and above the tip."""
         data = self._txn.get(height_key(height), db=self._db.headers)
-        return None if data is None else decode_trusted(SealedHeader, data)
+        return None if data is None else self._decode(SealedHeader, data, f"header of height {height}")
 
     def transactions(self, height: int) -> tuple[bytes, ...]:
         """The transactions of a block as received. Raises ClientError `height-unknown`."""
-        return self._items(self._db.bodies, height)
+        return self._items(self._db.bodies, height, "transactions")
 
     def receipts(self, height: int) -> tuple[bytes, ...]:
         """Encoded receipts of a block. Raises ClientError `height-unknown`."""
-        return self._items(self._db.receipts, height)
+        return self._items(self._db.receipts, height, "receipts")
 
     def changes(self, height: int) -> tuple[tuple[bytes, bytes | None], ...]:
         """What a block changed in the state, sorted by key. Raises ClientError `height-unknown`."""
-        return decode_trusted(tuple[tuple[bytes, bytes | None], ...], self._at(self._db.changes, height))
+        data = self._at(self._db.changes, height)
+        return self._decode(tuple[tuple[bytes, bytes | None], ...], data, f"changes of height {height}")
 
     def locate(self, transaction_id: bytes) -> Place | None:
         """Where a transaction was sealed, or None."""
@@ -165,6 +200,14 @@ class Snapshot:
                 yield key, value
                 found = cursor.next()
 
+    def rows(self, database: str, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Entries of a database (by its name in `Databases`) whose keys lie behind `after`, in key order."""
+        with self._txn.cursor(db=getattr(self._db, database)) as cursor:
+            found = cursor.set_range(after + b"\0") if after else cursor.first()
+            while found:
+                yield cursor.item()
+                found = cursor.next()
+
     def tile(self, path: bytes) -> bytes | None:
         """Tile of the state tree under a path: makes a snapshot a TileSource."""
         data: bytes | None = self._txn.get(tile_key(path), db=self._db.tiles)
@@ -176,10 +219,11 @@ class Snapshot:
 
     def prove_transaction(self, height: int, index: int) -> TransactionProof:
         """Proof of a transaction against its block's header. Raises ClientError `height-unknown`, `index-unknown`."""
-        sealed = decode_trusted(SealedHeader, self._at(self._db.headers, height))
+        sealed = self._sealed(height)
         leaves = [transaction_leaf(raw) for raw in self.transactions(height)]
         _check_index(index, len(leaves))
-        return prove_transaction(decode_trusted(Header, sealed.header), leaves, index)
+        header = self._decode(Header, sealed.header, f"header of height {height}")
+        return prove_transaction(header, leaves, index)
 
     def prove_receipt(self, height: int, index: int) -> MerkleProof:
         """Proof of a receipt against its block's result. Raises ClientError `height-unknown`, `index-unknown`."""
@@ -202,15 +246,45 @@ class Snapshot:
     def validator_set(self, set_hash: bytes) -> ValidatorSet | None:
         """A set that was ever in force, or None."""
         data = self._txn.get(set_hash, db=self._db.sets)
-        return None if data is None else decode_trusted(ValidatorSet, data)
+        return None if data is None else self._decode(ValidatorSet, data, f"validator set {set_hash.hex()}")
 
     def result(self, height: int) -> Result:
         """Result of a sealed block. Raises ClientError `height-unknown`."""
-        sealed = decode_trusted(SealedHeader, self._at(self._db.headers, height))
-        return decode_trusted(Result, sealed.result)
+        return self._decode(Result, self._sealed(height).result, f"result of height {height}")
 
-    def _items(self, database: Any, height: int) -> tuple[bytes, ...]:
-        return decode_trusted(tuple[bytes, ...], self._at(database, height))
+    def check(self) -> None:
+        """As `LedgerReader.check`."""
+        for database in self._db.all:
+            with self._txn.cursor(db=database) as cursor:
+                for _ in cursor:
+                    pass
+        parent = self.genesis.hash()
+        for height in range(1, self.height + 1):
+            sealed, what = self.sealed(height), f"header of height {height}"
+            if sealed is None or self._decode(Header, sealed.header, what).parent != parent:
+                raise self._db.damage(f"height {height}: there is no header that follows the one before")
+            parent = header_hash(sealed.header)
+        self.check_tip()
+
+    def check_tip(self) -> None:
+        """That head, newest block and state root belong together. Raises OurError `store-damaged`."""
+        tip, height = self.head.tip, self.height
+        if tip.height != height or (height and tip.header_hash != header_hash(self._sealed(height).header)):
+            raise self._db.damage(f"height {height}: the newest block is not the one that the head names")
+        if height and self.result(height).state_root != self.state_root:
+            raise self._db.damage(f"height {height}: the state root is not the one that was sealed")
+
+    def _sealed(self, height: int) -> SealedHeader:
+        return self._decode(SealedHeader, self._at(self._db.headers, height), f"header of height {height}")
+
+    def _items(self, database: Any, height: int, what: str) -> tuple[bytes, ...]:
+        return self._decode(tuple[bytes, ...], self._at(database, height), f"{what} of height {height}")
+
+    def _decode(self, kind: type[T], data: bytes, what: str) -> T:
+        try:
+            return decode_trusted(kind, data)
+        except PeerError as error:
+            raise self._db.damage(f"{what}: {error.message}") from error
 
     def _at(self, database: Any, height: int) -> bytes:
         data: bytes | None = self._txn.get(height_key(height), db=database)
@@ -221,7 +295,7 @@ class Snapshot:
     def _must(self, database: Any, key: bytes) -> bytes:
         data: bytes | None = self._txn.get(key, db=database)
         if data is None:
-            raise OurError("store-damaged", f"the store holds nothing under {key!r}; run `pilechain verify`")
+            raise self._db.damage(f"there is nothing under {key!r}")
         return data
 
 
@@ -229,10 +303,15 @@ class LedgerReader:
     """The store, read-only. Open it once per process; snapshots may be taken in any thread."""
 
     def __init__(self, path: Path, map_bytes: int = MAP_BYTES) -> None:
-        """Open the store in a folder. Raises ClientError `store-missing` if no core process has made one there yet."""
+        """Open the store in a folder.
+
+        Raises ClientError `store-missing` if no core process has made one there yet, OurError `store-damaged`.
+        """
         if not (path / DATA_FILE).exists():
             raise ClientError("store-missing", f"{path} holds no ledger yet; start the node's core process first")
-        self._attach(lmdb.open(str(path), readonly=True, max_dbs=16, map_size=map_bytes, readahead=False), create=False)
+        with _damage_is_said(path):
+            env = lmdb.open(str(path), readonly=True, max_dbs=16, map_size=map_bytes, readahead=False)
+            self._attach(env, create=False)
 
     def _attach(self, env: lmdb.Environment, *, create: bool) -> None:
         self._env = env
@@ -241,12 +320,32 @@ class LedgerReader:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """The ledger as it is now, unchanged while the block lasts. Keep it under 100 ms."""
-        with self._env.begin(buffers=False) as txn:
+        with _damage_is_said(self._databases.file.parent), self._env.begin(buffers=False) as txn:
             yield Snapshot(txn, self._databases)
+
+    def damage(self, what: str) -> OurError:
+        """The error to raise for something in it that cannot be."""
+        return self._databases.damage(what)
+
+    def check(self) -> None:
+        """Read all of it, and that each header follows the one before. Raises OurError `store-damaged`.
+
+        `pilechain verify` looks into the blocks as well. Not for a store whose node runs: it takes one long snapshot.
+        """
+        with self.snapshot() as snapshot:
+            snapshot.check()
 
     def close(self) -> None:
         """Close the store; no snapshot may be open."""
         self._env.close()
+
+
+@contextmanager
+def _damage_is_said(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGE_ERRORS as error:
+        raise damage(path / DATA_FILE, str(error)) from error
 
 
 def _check_index(index: int, count: int) -> None:

@@ -6,8 +6,11 @@ disk it would be SIGBUS), a fixed map, no readahead (the state is read at random
 cache out).
 """
 
+import errno
+import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import lmdb
@@ -23,6 +26,7 @@ from ledger.units import U32
 from node.effects import StoreSealed
 from node.storage import files
 from node.storage.reader import (
+    DAMAGE_ERRORS,
     DATA_FILE,
     MAP_BYTES,
     READERS_MAX,
@@ -30,6 +34,7 @@ from node.storage.reader import (
     LedgerReader,
     Snapshot,
     StaleReader,
+    damage,
     height_key,
     node_key,
     stale_readers,
@@ -71,7 +76,7 @@ class Store(LedgerReader):
         outlive a power cut: for scratch.
 
         Raises ClientError `store-other-chain`, `store-format` if it was made by another genesis or program;
-        StoreFullError.
+        StoreFullError; OurError `store-damaged`, `store-write`.
         """
         files.make_folder(path)
         self._path = path
@@ -79,24 +84,22 @@ class Store(LedgerReader):
         self._durable = durable
         if not (path / DATA_FILE).exists():
             self._make(genesis, state)
-        self._attach(self._open(path), create=False)
+        with _errors_are_said(path):
+            self._attach(self._open(path), create=False)
         self._check_chain(genesis)
+        with self.snapshot() as snapshot:
+            snapshot.check_tip()
 
     def write(self, sealed: Sequence[StoreSealed]) -> None:
         """Store sealed blocks, the next heights in order, durably, in one transaction. Raises StoreFullError,
         OurError.
         """
-        try:
-            with self._env.begin(write=True) as txn:
-                head = Snapshot(txn, self._databases).head
-                for block in sealed:
-                    self._put_block(txn, head, block)
-                    head = block.head
-                self._put_meta(txn, head, sealed[-1].outcome.state_root)
-        except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise StoreFullError(str(error)) from error
-        except lmdb.Error as error:
-            raise OurError("store-write", f"{self._path}: {error}; run `pilechain verify`") from error
+        with _errors_are_said(self._path), self._env.begin(write=True) as txn:
+            head = Snapshot(txn, self._databases).head
+            for block in sealed:
+                self._put_block(txn, head, block)
+                head = block.head
+            self._put_meta(txn, head, sealed[-1].outcome.state_root)
 
     def has_room(self) -> bool:
         """Whether disk and map have room for more blocks."""
@@ -130,14 +133,9 @@ class Store(LedgerReader):
         draft = self._path / "new"
         shutil.rmtree(draft, ignore_errors=True)
         files.make_folder(draft)
-        env = self._open(draft)
-        try:
+        with _errors_are_said(draft), closing(self._open(draft)) as env:
             self._attach(env, create=True)
             self._begin(genesis, state)
-        except (lmdb.MapFullError, lmdb.DiskError) as error:
-            raise StoreFullError(str(error)) from error
-        finally:
-            env.close()
         files.rename(draft / DATA_FILE, self._path / DATA_FILE)
         shutil.rmtree(draft)
 
@@ -211,6 +209,22 @@ class Store(LedgerReader):
                     puts.append((key, value))
             with txn.cursor(database) as cursor:
                 cursor.putmulti(puts)
+
+
+@contextmanager
+def _errors_are_said(path: Path) -> Iterator[None]:
+    """Turn LMDB's errors into ours: no room, damage, or a disk that fails."""
+    try:
+        yield
+    except (lmdb.MapFullError, lmdb.DiskError) as error:
+        raise StoreFullError(str(error)) from error
+    except DAMAGE_ERRORS as error:
+        raise damage(path / DATA_FILE, str(error)) from error
+    except lmdb.Error as error:
+        # A write for which half the room is left is EIO to LMDB.
+        if os.strerror(errno.EDQUOT) in str(error) or shutil.disk_usage(path).free < FREE_BYTES_MIN:
+            raise StoreFullError(str(error)) from error
+        raise OurError("store-write", f"{path / DATA_FILE}: {error}; check the disk, then start again") from error
 
 
 class _NoTiles:

@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from consensus.messages import FetchBlocks, Own, SealedBlocks, Status, decode_message
+from ledger.codec import encode
 from ledger.errors import OurError
 from node.core import process as core_module
 from node.core.process import Core
@@ -18,11 +20,20 @@ from tests.e2e.test_core_testnet import NODES, Cores
 class CoresInside(Cores):
     """Four cores in this process, so that a test can take the disk away from one of them."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, disks=()):
+        """Those that `disks` names keep their log on another disk."""
         self.net = make_testnet(folder, TestnetPlan(nodes=4, base_port=0, drivers=example_drivers(20)))
         self.genesis = self.net.home(NODES[0]).genesis()
+        for name in disks:
+            self.net.home(name).wal.parent.mkdir(exist_ok=True)
+            self.net.home(name).wal.symlink_to(disks[name], target_is_directory=True)
         self.cores = {name: Core(self.net.home(name), self.net.home(name).config()) for name in NODES}
         self.runs = {name: asyncio.ensure_future(core.run()) for name, core in self.cores.items()}
+
+    async def stop(self):
+        for core in self.cores.values():
+            core.stop()
+        await asyncio.gather(*self.runs.values())
 
     def height(self, name):
         return self.cores[name].status()["sealed"]
@@ -43,9 +54,7 @@ async def cores(tmp_path, monkeypatch):
     monkeypatch.setattr(core_module, "WATCH_S", 0.05)
     made = CoresInside(tmp_path / "net")
     yield made
-    for core in made.cores.values():
-        core.stop()
-    await asyncio.gather(*made.runs.values())
+    await made.stop()
 
 
 async def until(condition):
@@ -82,6 +91,39 @@ async def test_F04_a_core_with_a_full_disk_stops_voting_and_catches_up_when_ther
     await cores.seal(other, 9)
     await client.close()
     await other.close()
+
+
+async def test_F13_a_core_whose_log_finds_its_disk_really_full_serves_its_peers_and_catches_up(
+    small_disk, tmp_path, monkeypatch
+):
+    """The log waits for room in the middle of a turn; the node answers all that needs no vote."""
+    cores = CoresInside(tmp_path / "net", {"Teld": small_disk.path})
+    client, full, peer = await cores.client("SGCC"), cores.cores["Teld"], cores.cores["SGCC"]
+    await cores.seal(client, 0)
+    await until(lambda: cores.height("Teld") == cores.height("SGCC"))
+
+    small_disk.fill()
+    for number in range(1, 20):
+        await cores.seal(client, number)
+    assert full._performer._held, "a vote waits for room"
+    height = cores.height("Teld")
+    assert height < cores.height("SGCC")
+    with monkeypatch.context() as ears:
+        heard = []
+        ears.setattr(peer._inbox, "message", lambda name, payload: heard.append((name, decode_message(payload))))
+        peer._network.send(("Teld",), encode(FetchBlocks(1, height)), droppable=False)
+        for kind in (SealedBlocks, Status):
+            await until(lambda kind=kind: any(name == "Teld" and isinstance(said, kind) for name, said in heard))
+        assert not any(name == "Teld" and isinstance(said, Own) for name, said in heard)
+
+    small_disk.make_room()
+    await until(lambda: cores.height("Teld") == cores.height("SGCC"))
+    other = await cores.client("Teld")
+    await cores.seal(other, 99)
+    assert not full.status()["disk_full"]
+    await client.close()
+    await other.close()
+    await cores.stop()
 
 
 async def test_F04_a_core_whose_fsync_fails_halts_and_the_others_go_on(cores, monkeypatch):

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from consensus.messages import FetchBlocks, Prepare, SealedBlocks, Status, Transactions, decode_message
+from consensus.messages import (
+    CommitCertificate,
+    CommittedBlock,
+    FetchBlocks,
+    Prepare,
+    SealedBlocks,
+    Status,
+    Transactions,
+    decode_message,
+)
 from ledger.block import BranchEntry, Header, Result, SealedHeader, Vote
 from ledger.codec import encode
 from ledger.errors import OurError
@@ -96,13 +105,21 @@ class World:
     def accuse(self, effect):
         self.done.append(("accuse", effect.company))
 
+    def make_room(self):
+        self.room.set()
+        self.inbox.ring()
+
     async def turn(self, events=1):
         """Let the performer work on some messages until it is quiet."""
+        task = asyncio.ensure_future(self.performer.run())
+        await self.hear(events)
+        return task
+
+    async def hear(self, events=1):
+        """Give a working performer messages."""
         for _ in range(events):
             self.inbox.message("Teld", encode(FetchBlocks(1, 1)))
-        task = asyncio.ensure_future(self.performer.run())
         await asyncio.sleep(0.05)
-        return task
 
 
 async def test_F02_a_vote_is_durable_before_it_is_sent_and_a_turn_has_one_fsync(monkeypatch):
@@ -129,10 +146,45 @@ async def test_F04_a_full_disk_holds_votes_back_until_there_is_room():
     task = await world.turn()
     assert (world.done, world.full) == ([], 1)
     world.disk_error = None
-    world.room.set()
+    world.make_room()
     await asyncio.sleep(0.05)
     task.cancel()
     assert [what[0] for what in world.done] == ["fsync", "send"]
+
+
+async def test_F13_a_node_with_a_full_disk_answers_and_says_nothing_that_its_log_does_not_hold():
+    world = World([Persist(b"vote"), Send((), VOTE)])
+    store: Any = FullStore(5, 200)
+    world.performer._reader = store
+    world.disk_error = OSError(errno.EDQUOT, "quota exceeded")
+    task = await world.turn()
+    tail = SealedBlocks((), (CommittedBlock(b"", CommitCertificate(0, (Vote(0, bytes(64)),)), ()),))
+    status = Send(("Teld",), Status(1, 1, 0))
+    world.effects = [Send((), VOTE), Send(("Teld",), tail), status, Serve("Teld", 1, 9), Persist(b"lock"), Truncate(7)]
+    await world.hear()
+    sealed = ("send", ("Teld",), True)
+    assert world.done == [("send", ("Teld",), False), sealed]
+    world.disk_error, world.effects = None, []
+    world.make_room()
+    await asyncio.sleep(0.05)
+    task.cancel()
+    assert world.done[2:] == [("fsync", [b"vote", b"lock"]), ("send", (), False), ("truncate", 7)], "in their order"
+    assert world.failed == []
+
+
+async def test_F13_what_waits_for_room_is_bounded(monkeypatch):
+    monkeypatch.setattr(performer_module, "HELD_BYTES_MAX", 10)
+    world = World([Persist(b"a record")])
+    world.disk_error = OSError(errno.ENOSPC, "full")
+    task = await world.turn()
+    for _ in range(3):
+        await world.hear()
+    assert len(world.heard) == 2, "it stands still"
+    world.disk_error = None
+    world.make_room()
+    await asyncio.sleep(0.05)
+    task.cancel()
+    assert world.done == [("fsync", [b"a record"] * 4)]
 
 
 @pytest.mark.parametrize("error", [OurError("fsync-failed", "lost"), OSError(errno.EIO, "broken")])
