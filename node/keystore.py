@@ -147,11 +147,26 @@ def cost_of(path: Path) -> KdfCost:
     """What a guess of a key file's passphrase costs, to make another one like it. Raises ClientError
     `keystore-missing`, `keystore-malformed`.
     """
+    return _content(path).cost
+
+
+def public_key_of(path: Path) -> bytes:
+    """The public key that a key file names; its secret stays sealed. Raises ClientError as `cost_of` does."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=KeyFile).cost
+        public_key = bytes.fromhex(_content(path).public_key)
+        scheme_of(public_key)
+    except (ValueError, PeerError) as error:
+        raise ClientError("keystore-malformed", f"{path} is no key file: {error}") from error
+    return public_key
+
+
+def _content(path: Path) -> KeyFile:
+    try:
+        with path.open("rb") as file:
+            return msgspec.json.decode(file.read(FILE_BYTES_MAX + 1), type=KeyFile)
     except FileNotFoundError as error:
         raise ClientError("keystore-missing", f"there is no key file {path}") from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ClientError("keystore-malformed", f"{path} is no key file: {error}") from error
 
 

@@ -33,6 +33,8 @@ EXIT_HALTED = 70
 tried again: after a failed fsync the kernel calls pages clean that never reached the disk, and a core that read them
 would trust votes that a power cut takes away.
 """
+DEATHS_BY_DAMAGE = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
+"""How LMDB ends a process whose file is not what it wrote."""
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Pause before the n-th restart in a row; the last goes on."""
 STOP_GRACE_S = 10.0
@@ -185,7 +187,8 @@ class Supervisor:
 def _cause(status: int, quick_deaths: int) -> str:
     if status == EXIT_HALTED:
         return f"halted itself (status {status}) and is not started again: a bug, or damage to its disk"
-    return f"died {quick_deaths} times within seconds (status {status})"
+    why = "; reading a damaged ledger does that, `pilechain repair` examines it" if -status in DEATHS_BY_DAMAGE else ""
+    return f"died {quick_deaths} times within seconds (status {status}{why})"
 
 
 async def _wait(event: Awaitable[Any], timeout_s: float) -> bool:

@@ -6,14 +6,12 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-import msgspec
 import typer
 
 from contracts import abi
-from ledger.errors import ClientError
 from ledger.keys import Scheme, SoftSigner, scheme_of
 from node.cli.options import Format, HomeOption, OutputOption, emit, home_of
-from node.keystore import KeyFile, load_key, passphrase_from_env_or_file, save_key
+from node.keystore import load_key, passphrase_from_env_or_file, public_key_of, save_key
 
 keys = typer.Typer(no_args_is_help=True, help="Make and look at encrypted key files.")
 
@@ -56,12 +54,7 @@ def show(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Print a key file's public key. The secret is never printed."""
-    try:
-        public_key = bytes.fromhex(msgspec.json.decode(file.read_bytes(), type=KeyFile).public_key)
-    except FileNotFoundError as error:
-        raise ClientError("keystore-missing", f"there is no key file {file}") from error
-    except ValueError as error:  # msgspec's errors are ValueErrors
-        raise ClientError("keystore-malformed", f"{file} is no key file: {error}") from error
+    public_key = public_key_of(file)
     shown: dict[str, object] = {
         "file": str(file),
         "scheme": scheme_of(public_key).name.lower(),

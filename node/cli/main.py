@@ -1,7 +1,8 @@
 """Entry point of the `pilechain` command: the typer application that the command modules join.
 
-Exit codes: 0 done, 1 refused or wrong input, 2 wrong usage, 3 node unreachable, 4 the chain does not verify, 70 our
-bug, 130 interrupted. Errors go to standard error as `code: sentence`; a traceback always means a bug of ours.
+Exit codes: 0 done, 1 refused or wrong input, 2 wrong usage, 3 node unreachable, 4 the chain does not verify, or its
+store is damaged, 70 our bug, 130 interrupted. Errors go to standard error as `code: sentence`; a traceback always means
+a bug of ours.
 """
 
 import platform
@@ -12,9 +13,9 @@ from typing import NoReturn
 import msgspec
 import typer
 
-from ledger.errors import ClientError, PeerError, PileChainError
+from ledger.errors import ClientError, OurError, PeerError, PileChainError
 from node import __version__
-from node.cli import bench, chain, demo, keys, run, setup
+from node.cli import bench, chain, demo, keeping, keys, run, setup
 from node.cli.options import Format, OutputOption, emit
 
 EXIT_REFUSED = 1
@@ -27,8 +28,11 @@ EXIT_BY_CODE = {
     "node-unreachable": EXIT_UNREACHABLE,
     "core-unreachable": EXIT_UNREACHABLE,
     "chain-invalid": EXIT_CHAIN_BAD,
+    "store-damaged": EXIT_CHAIN_BAD,
 }
-"""Errors whose exit code scripts may want to tell apart; all others of clients and peers are EXIT_REFUSED."""
+"""Errors whose exit code scripts may want to tell apart; all others of clients and peers are EXIT_REFUSED, and of ours
+EXIT_BUG.
+"""
 
 app = typer.Typer(name="pilechain", no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -47,7 +51,7 @@ def version(output: OutputOption = Format.TEXT) -> None:
         emit({"pilechain": __version__, "python": platform.python_version()}, output)
 
 
-for module in (setup, keys, run, chain, demo, bench):
+for module in (setup, keys, run, chain, keeping, demo, bench):
     module.join(app)
 
 
@@ -72,6 +76,9 @@ def run_command(arguments: list[str]) -> int:
         _report(ClientError("system", str(error)), arguments)
         return EXIT_REFUSED
     except Exception as error:  # noqa: BLE001 - a bug of ours, shown whole
+        if isinstance(error, OurError) and error.code in EXIT_BY_CODE:  # damage is no bug
+            _report(error, arguments)
+            return EXIT_BY_CODE[error.code]
         traceback.print_exception(error)
         return EXIT_BUG
     return 0

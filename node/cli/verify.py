@@ -7,6 +7,7 @@ chain.
 """
 
 import tempfile
+import time
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
@@ -28,7 +29,7 @@ from ledger.block import (
     result_digest,
 )
 from ledger.codec import decode
-from ledger.errors import ClientError, PeerError
+from ledger.errors import ClientError, OurError, PeerError
 from ledger.genesis import Genesis
 from ledger.keys import verify_many
 from ledger.transaction import ExpiryClass, Transaction, decode_transaction
@@ -36,7 +37,7 @@ from ledger.validators import proposer
 from node.core.execution import Execution
 from node.core.stages import Stages
 from node.effects import StoreSealed
-from node.storage.reader import LedgerReader
+from node.storage.reader import EXPORT_S, LedgerReader, Snapshot
 from node.storage.store import BlockWork, Store
 
 PROGRESS_BLOCKS = 100
@@ -88,14 +89,7 @@ class _Check:
             newest = snapshot.height
             _demand(snapshot.genesis == self._genesis, 0, "the store was made from another genesis document")
         for height in range(1, newest + 1):
-            with self._source.snapshot() as snapshot:
-                sealed, raws, receipts = (
-                    snapshot.sealed(height),
-                    snapshot.transactions(height),
-                    snapshot.receipts(height),
-                )
-            if sealed is None:
-                raise _invalid(height, "the store has no header")
+            sealed, raws, receipts = self._read(height)
             try:
                 self._block(height, sealed, raws, receipts)
             except PeerError as error:
@@ -106,6 +100,16 @@ class _Check:
         self._sound_books(newest)
         with self._scratch.snapshot() as good:
             return Verified(self._chain_id.hex(), newest, self._transactions, good.state_root.hex())
+
+    def _read(self, height: int) -> tuple[SealedHeader, tuple[bytes, ...], tuple[bytes, ...]]:
+        try:
+            with self._source.snapshot() as snapshot:
+                sealed = snapshot.sealed(height)
+                if sealed is None:
+                    raise _invalid(height, "the store has no header")
+                return sealed, snapshot.transactions(height), snapshot.receipts(height)
+        except OurError as error:
+            raise _invalid(height, error.message) from error
 
     def _block(self, height: int, sealed: SealedHeader, raws: tuple[bytes, ...], receipts: tuple[bytes, ...]) -> None:
         with self._scratch.snapshot() as snapshot:
@@ -165,17 +169,31 @@ class _Check:
 
     def _same_state(self, height: int) -> None:
         """A node that runs has moved on meanwhile: then its state is not compared, only its chain."""
-        with self._source.snapshot() as found, self._scratch.snapshot() as good:
-            if found.height == height:
-                for one, other in zip_longest(found.scan(b""), good.scan(b"")):
-                    key = (one or other or (b"",))[0]
-                    _demand(one == other, height, f"the store's state differs from the chain's at key {key.hex()}")
+        after: bytes | None = b""
+        while after is not None:
+            with self._source.snapshot() as found, self._scratch.snapshot() as good:
+                if found.height != height:
+                    return
+                after = _compare(found, good, height, after)
 
     def _sound_books(self, height: int) -> None:
         """What the chain's own code computed is wrong if money was made or lost on the way."""
         with self._scratch.snapshot() as good:
             found = views.audit(good)
         _demand(not found, height, "; ".join(found))
+
+
+def _compare(found: Snapshot, good: Snapshot, height: int, after: bytes) -> bytes | None:
+    """Compare the states from the key behind `after` on, for as long as a snapshot may be held: a longer one keeps the
+    store of a node that runs from using its pages again. The last key; None at the end.
+    """
+    end = time.monotonic() + EXPORT_S
+    for one, other in zip_longest(found.scan(b"", after), good.scan(b"", after)):
+        key = (one or other or (b"",))[0]
+        _demand(one == other, height, f"the store's state differs from the chain's at key {key.hex()}")
+        if time.monotonic() >= end:
+            return key
+    return None
 
 
 def _is_failed_copy(transaction: Transaction, receipt: bytes) -> bool:

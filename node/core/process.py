@@ -6,7 +6,6 @@ bug, or damage to its disk).
 """
 
 import asyncio
-import fcntl
 import gc
 import os
 import signal
@@ -33,6 +32,7 @@ from node.core.complaints import Complaints
 from node.core.duties import Duties, load_company_signer
 from node.core.execution import Execution
 from node.core.inbox import Inbox
+from node.core.lock import lock
 from node.core.performer import Performer
 from node.core.stages import Stages
 from node.core.vote_keys import VoteKeys
@@ -51,6 +51,9 @@ from node.supervisor import EXIT_HALTED, EXIT_SETTINGS
 
 WATCH_S = 1.0
 """How often dead readers are cleared away and the disk's room is looked at."""
+HALTED_HINT = (
+    "a bug, or damage to the disk: `pilechain repair` examines log and ledger, `pilechain verify` believes nothing"
+)
 LAG_TICKS = 200
 """Ticks (10 s) over which the loop's worst delay is told."""
 
@@ -67,7 +70,7 @@ class Core:
         self._home = home
         self._config = config
         self._genesis = genesis = home.genesis()
-        self._lock = _lock(home)
+        self._lock = lock(home)
         self._company = config.node.company
         self._stages = stages = Stages()
         self._inbox = inbox = Inbox()
@@ -278,19 +281,6 @@ class Core:
             self.fail(error or OurError("loop-error", str(context["message"])))
 
 
-def _lock(home: Home) -> int:
-    """Keep a second process from voting with this node's key: it would sign contradicting votes."""
-    folder = home.ledger.parent
-    folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(file)
-        raise ClientError("home-in-use", f"another core process runs with {home.root}") from error
-    return file
-
-
 def _open_store(home: Home, genesis: Genesis, map_bytes: int) -> Store:
     try:
         return Store(home.ledger, genesis, genesis_state(genesis), map_bytes)
@@ -357,6 +347,6 @@ def main(folder: Path) -> int:
         sys.stderr.write(f"pilechain core: {error}\n")
         return EXIT_SETTINGS
     except Exception as error:
-        log.critical("core_halted", error=str(error), exc_info=error)
+        log.critical("core_halted", error=str(error), hint=HALTED_HINT, exc_info=error)
         return EXIT_HALTED
     return 0

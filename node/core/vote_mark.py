@@ -41,10 +41,14 @@ class VoteMark:
         Raises OSError.
         """
         if newest < self.segment < _FORGOTTEN:
-            self.raise_to(_FORGOTTEN)
+            self.forget()
         return newest >= self.segment
 
     def raise_to(self, segment: int) -> None:
         """Say, durably, that the key votes from now on in this segment, which exists. Raises OSError, OurError."""
         files.replace(self._path, f"{self._public_key} {segment}\n".encode())
         self.segment = segment
+
+    def forget(self) -> None:
+        """Say, durably, that the key has voted on what nobody here remembers: it never votes again. Raises OSError."""
+        self.raise_to(_FORGOTTEN)

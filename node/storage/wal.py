@@ -64,8 +64,7 @@ class WriteAheadLog:
         self._opened = opened
         self._segment_bytes = segment_bytes
         self.recovered: list[bytes] = []
-        paths = sorted(folder.glob("*.wal"))
-        self._check_names(paths)
+        paths = _segments(folder)
         self._closed = [_Closed(path, self._recover(path, is_last=path == paths[-1])) for path in paths]
         self._number = int(paths[-1].stem) if paths else 0
         self._path, self._file, self._mark, self._size, self._height = folder, -1, b"", 0, 0
@@ -135,36 +134,66 @@ class WriteAheadLog:
         else:
             self._size += len(acknowledged)
 
-    def _check_names(self, paths: list[Path]) -> None:
-        numbers = [int(path.stem) for path in paths if path.stem.isdigit()]
-        if len(numbers) != len(paths) or (numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers)))):
-            raise _damaged(self._folder, 0, "a segment is missing between the first and the last")
-
     def _recover(self, path: Path, *, is_last: bool) -> int:
         """Read a segment into `recovered`, cutting a torn tail; returns the highest height in it."""
-        data = path.read_bytes()
-        mark, opening = data[:_MARK_BYTES], data[_MARK_BYTES:_OPENING_BYTES]
-        is_open = zlib.crc32(mark).to_bytes(4, "big") == opening
-        if not is_open and len(data) > _OPENING_BYTES:
-            raise _damaged(path, 0, "the segment's opening does not match its checksum")
-        good = _OPENING_BYTES if is_open else 0
-        highest = 0
-        while is_open and good < len(data) and (end := _batch_end(mark, data, good)) is not None:
-            self.recovered += decode_trusted(tuple[bytes, ...], data[good + _HEAD_BYTES : end])
-            highest = max(highest, int.from_bytes(data[good + _MARK_BYTES : good + _MARK_BYTES + 8], "big"))
-            good = end + _MARK_BYTES * data.startswith(_inverted(mark), end)
-        if good == len(data):
-            return highest
-        # Only the newest segment may end in a torn batch, and only if what is torn was never told to anybody.
-        if not is_last or (is_open and (_inverted(mark) in data[good:] or _a_batch_follows(mark, data, good))):
-            raise _damaged(path, good, "a batch that was durable does not match its checksum")
-        file = os.open(path, os.O_WRONLY)
-        try:
-            files.truncate(file, good)
-            files.sync(file, path)
-        finally:
-            os.close(file)
-        return highest
+        found = _read(path, is_last=is_last)
+        self.recovered += found.records
+        if found.is_torn:
+            file = os.open(path, os.O_WRONLY)
+            try:
+                files.truncate(file, found.size)
+                files.sync(file, path)
+            finally:
+                os.close(file)
+        return found.height
+
+
+class _Found(NamedTuple):
+    """What a segment holds."""
+
+    records: list[bytes]
+    height: int
+    """The highest of them."""
+    size: int
+    """Up to the end of the last good batch."""
+    is_torn: bool
+    """Whether the file goes on behind that."""
+
+
+def check_log(folder: Path) -> None:
+    """Read a log and change nothing. Raises OurError `wal-damaged`, naming file and offset."""
+    paths = _segments(folder)
+    for path in paths:
+        _read(path, is_last=path == paths[-1])
+
+
+def _segments(folder: Path) -> list[Path]:
+    paths = sorted(folder.glob("*.wal"))
+    numbers = [int(path.stem) for path in paths if path.stem.isdigit()]
+    if len(numbers) != len(paths) or (numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers)))):
+        raise _damaged(folder, 0, "a segment is missing between the first and the last")
+    return paths
+
+
+def _read(path: Path, *, is_last: bool) -> _Found:
+    data = path.read_bytes()
+    mark, opening = data[:_MARK_BYTES], data[_MARK_BYTES:_OPENING_BYTES]
+    is_open = zlib.crc32(mark).to_bytes(4, "big") == opening
+    if not is_open and len(data) > _OPENING_BYTES:
+        raise _damaged(path, 0, "the segment's opening does not match its checksum")
+    good = _OPENING_BYTES if is_open else 0
+    records: list[bytes] = []
+    highest = 0
+    while is_open and good < len(data) and (end := _batch_end(mark, data, good)) is not None:
+        records += decode_trusted(tuple[bytes, ...], data[good + _HEAD_BYTES : end])
+        highest = max(highest, int.from_bytes(data[good + _MARK_BYTES : good + _MARK_BYTES + 8], "big"))
+        good = _behind(mark, data, end)
+    is_torn = good < len(data)
+    # Only the newest segment may end in a torn batch, and only if what is torn was never told to anybody.
+    was_told = is_open and (_inverted(mark) in data[good:] or _a_batch_follows(mark, data, good))
+    if is_torn and (not is_last or was_told):
+        raise _damaged(path, good, "a batch that was durable does not match its checksum")
+    return _Found(records, highest, good, is_torn)
 
 
 def _frame(mark: bytes, height: int, records: Sequence[bytes]) -> bytes:
@@ -193,6 +222,16 @@ def _batch_end(mark: bytes, data: bytes, start: int) -> int | None:
         return None
     crc = zlib.crc32(memoryview(data)[start + _HEAD_BYTES : end], zlib.crc32(head))
     return end if crc == int.from_bytes(data[start + _CRC_AT : start + _HEAD_BYTES], "big") else None
+
+
+def _behind(mark: bytes, data: bytes, end: int) -> int:
+    """Where the next batch may begin, behind one that ends at `end`: after its acknowledgement, which a power cut may
+    have lost and yet have kept the batch behind it; or at once, if there was no room for an acknowledgement.
+    """
+    behind = end + _MARK_BYTES
+    if data.startswith(_inverted(mark), end) or _batch_end(mark, data, behind) is not None:
+        return behind
+    return end
 
 
 def _a_batch_follows(mark: bytes, data: bytes, bad: int) -> bool:

@@ -76,6 +76,16 @@ async def test_F04_a_part_that_halted_itself_is_not_started_again(tmp_path, monk
     assert supervisor.restarts == 0
 
 
+async def test_F13_a_core_that_dies_of_what_it_reads_is_not_tried_for_ever(tmp_path, monkeypatch):
+    """LMDB may crash on a damaged file; whoever reads the reason learns the command."""
+    (tmp_path / "crashing.py").write_text("import os; os.abort()")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(supervisor_module, "BACK_OFF_S", (0.01,))
+    supervisor = Supervisor(Home(tmp_path), [Part("core", ("crashing",))], tmp_path)
+    with pytest.raises(ClientError, match=r"died 5 times .*pilechain repair"):
+        await asyncio.wait_for(supervisor.run(), 10)
+
+
 async def test_F55_a_second_part_that_cannot_live_leaves_the_first_alone(tmp_path, monkeypatch):
     """Consensus does not depend on the edge."""
     monkeypatch.setattr(supervisor_module, "BACK_OFF_S", (0.01,))

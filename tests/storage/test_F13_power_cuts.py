@@ -119,6 +119,7 @@ class Run:
         try:
             after_power_cut(node.disk, self._how, random, root)
             world.run(random.randrange(2_000))
+            world._repeat(300, world.submit)  # the cut may have broken the other off
             held, said = node.must_hold, len(world.checker._said)
             at_start.start(node)
             world.run(random.randrange(500))

@@ -101,7 +101,7 @@ def test_F04_the_opening_of_a_segment_is_durable_before_any_batch(tmp_path, monk
 def test_F04_a_bit_flipped_in_the_middle_halts_with_place_and_repair(tmp_path):
     segment = written(tmp_path)
     whole = segment.read_bytes()
-    for at in range(last_batch(whole)):
+    for at in range(last_batch(whole) - 8):  # behind is the first batch's acknowledgement
         segment.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
         with pytest.raises(OurError, match="pilechain repair") as caught:
             WriteAheadLog(tmp_path)
@@ -203,7 +203,15 @@ def test_F13_a_bit_flipped_anywhere_in_what_was_told_halts_and_in_the_rest_is_ha
         for path in folder.iterdir():
             path.unlink()
     assert all("00000001.wal at offset" in text and "pilechain repair" in text for text in messages)
-    assert len(messages) == (len(whole) - 8) * 8, "all but the last acknowledgement itself"
+    assert len(messages) == (len(whole) - 2 * 8) * 8, "all but the two acknowledgements themselves"
+
+
+def test_F13_a_power_cut_may_lose_an_acknowledgement_and_keep_the_batch_behind_it(tmp_path):
+    segment = written(tmp_path)
+    whole = segment.read_bytes()
+    last = last_batch(whole)
+    segment.write_bytes(whole[: last - 8] + bytes(8) + whole[last:-8])
+    assert recovered(tmp_path) == RECORDS
 
 
 def test_F13_an_acknowledgement_that_found_no_room_is_left_out(tmp_path, monkeypatch):

@@ -1,0 +1,77 @@
+"""What `pilechain repair` does: damaged data are set aside, never deleted, and the vote key counts as forgetful."""
+
+import time
+from pathlib import Path
+
+from msgspec import Struct
+
+from ledger.errors import OurError
+from node.core.lock import home_locked
+from node.core.vote_mark import VoteMark
+from node.home import Home
+from node.keystore import public_key_of
+from node.storage import files
+from node.storage.scan import store_damage
+from node.storage.wal import check_log
+
+
+class Repaired(Struct, frozen=True):
+    """What was found and done."""
+
+    log: str
+    """What is wrong with the write-ahead log; "good" if nothing is."""
+    ledger: str
+    """Likewise of the ledger."""
+    set_aside: tuple[str, ...]
+    """Where the damaged data are now."""
+    next: str
+    """What the operator does now."""
+
+
+def repair(home: Home, *, ledger_is_bad: bool) -> Repaired:
+    """Examine log and ledger of a stopped node, and set aside what is damaged (the ledger also on the operator's word).
+
+    The key is marked first: whatever happens in between, the node never votes with a key whose log is gone. A node
+    without its ledger would vote anew on heights that its log has long dropped, so it only observes as well.
+
+    Raises ClientError `home-in-use`, OSError.
+    """
+    with home_locked(home):
+        log = _log_damage(home.wal)
+        ledger = "set aside at the operator's word" if ledger_is_bad else store_damage(home.ledger)
+        damaged = [path for path, what in ((home.wal, log), (home.ledger, ledger)) if what and path.exists()]
+        if not damaged:
+            return Repaired(log or "good", ledger or "good", (), "nothing to repair; start the node")
+        forget_votes(home)
+        return Repaired(log or "good", ledger or "good", _set_aside(home, damaged), NEXT)
+
+
+NEXT = (
+    "start the node: it fetches from its peers what it lacks, and only observes; to vote again, have a new vote key "
+    "registered and put it in the place of the old one"
+)
+
+
+def forget_votes(home: Home) -> None:
+    """Mark the vote key as one whose votes are not all known here. Raises ClientError (settings, key file), OSError."""
+    key_file = home.path(home.config().keys.vote)
+    if key_file.exists():
+        VoteMark(key_file, public_key_of(key_file)).forget()
+
+
+def _log_damage(folder: Path) -> str:
+    try:
+        check_log(folder)
+    except OurError as error:
+        return error.message
+    return ""
+
+
+def _set_aside(home: Home, damaged: list[Path]) -> tuple[str, ...]:
+    folder = home.ledger.parent / time.strftime("damaged-%Y%m%dT%H%M%SZ", time.gmtime())
+    while folder.exists():
+        folder = folder.with_name(f"{folder.name}+")
+    files.make_folder(folder)
+    for path in damaged:
+        files.rename(path, folder / path.name)
+    return tuple(str(folder / path.name) for path in damaged)

@@ -1,0 +1,168 @@
+"""`pilechain repair`: damage is found and set aside, nothing is deleted, and the key never votes on what it forgot."""
+
+from random import Random
+
+import msgspec
+import pytest
+
+from ledger.errors import OurError
+from ledger.keys import Scheme, SoftSigner
+from node.cli.main import run_command
+from node.config import Config, to_toml
+from node.core.lock import home_locked
+from node.core.vote_mark import VoteMark
+from node.home import Home
+from node.keystore import LIGHT, save_key
+from node.storage.reader import DATA_FILE, LedgerReader
+from node.storage.scan import store_damage
+from node.storage.store import Store
+from node.storage.wal import WriteAheadLog, newest_segment
+from tests.unit.test_store import GENESIS, STATE, grow
+
+MAP_BYTES = 1 << 28
+KEY = SoftSigner.from_seed(Scheme.ED25519, b"1" * 32)
+
+
+@pytest.fixture
+def home(tmp_path):
+    """The home of a node that has voted and stored 20 blocks."""
+    made = Home(tmp_path)
+    made.config_file.parent.mkdir()
+    made.config_file.write_text(to_toml({"node": {"company": "Teld"}}))
+    save_key(made.path(Config().keys.vote), KEY, b"secret", LIGHT)
+    store = Store(made.ledger, GENESIS, STATE, MAP_BYTES)
+    grow(store, 20)
+    store.close()
+    log = WriteAheadLog(made.wal, mark(made).raise_to)
+    for height in range(21, 25):
+        log.append([(height, b"vote" * 10)])
+    log.close()
+    return made
+
+
+def mark(home: Home) -> VoteMark:
+    """The mark of the home's vote key."""
+    return VoteMark(home.path(Config().keys.vote), KEY.public_key)
+
+
+def repair(home: Home, capsys, *options: str) -> dict:
+    """Run the command; what it says."""
+    assert run_command(["repair", "--home", str(home.root), "--output", "json", *options]) == 0
+    return msgspec.json.decode(capsys.readouterr().out)
+
+
+def flip(path, at: int) -> None:
+    """Flip a bit of a file."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 4
+    path.write_bytes(data)
+
+
+def test_F13_a_sound_node_is_left_as_it_is(home, capsys):
+    said = repair(home, capsys)
+    assert (said["log"], said["ledger"], said["set_aside"]) == ("good", "good", [])
+    assert mark(home).allows(newest_segment(home.wal))
+
+
+def test_F13_a_damaged_log_is_set_aside_and_its_key_only_observes(home, capsys):
+    segment = home.wal / "00000001.wal"
+    flip(segment, 60)
+    damaged = segment.read_bytes()
+    said = repair(home, capsys)
+    assert "00000001.wal at offset 12" in said["log"]
+    assert said["ledger"] == "good"
+    [place] = said["set_aside"]
+    assert place.startswith(f"{home.root}/data/damaged-")
+    assert (home.root / place / "00000001.wal").read_bytes() == damaged
+    assert not home.wal.exists()
+    assert home.ledger.exists()
+    for _ in range(3):
+        WriteAheadLog(home.wal).close()
+        assert not mark(home).allows(newest_segment(home.wal)), "not even when the new log has as many segments"
+
+
+def test_F13_a_ledger_whose_pages_are_damaged_is_set_aside(home, capsys):
+    """Whatever LMDB makes of them: errors, or the death of the process that reads."""
+    data = bytearray((home.ledger / DATA_FILE).read_bytes())
+    random = Random(5)
+    for page in range(2, len(data) // 4096):
+        data[page * 4096 : page * 4096 + 16] = random.randbytes(16)
+    (home.ledger / DATA_FILE).write_bytes(data)
+    said = repair(home, capsys)
+    assert said["log"] == "good"
+    assert str(home.ledger) in said["ledger"]
+    assert (home.root / said["set_aside"][0] / DATA_FILE).read_bytes() == data
+    assert not mark(home).allows(newest_segment(home.wal)), "it would vote anew on heights that the log has dropped"
+
+
+def test_F13_a_ledger_that_verify_found_wrong_is_set_aside_on_the_operators_word(home, capsys):
+    said = repair(home, capsys, "--ledger")
+    assert len(said["set_aside"]) == 1
+    assert not home.ledger.exists()
+    Store(home.ledger, GENESIS, STATE, MAP_BYTES).close()
+    assert len(repair(home, capsys, "--ledger")["set_aside"]) == 1, "twice in one second"
+
+
+def test_F13_a_node_that_runs_is_not_repaired(home, capsys):
+    with home_locked(home):
+        assert run_command(["repair", "--home", str(home.root)]) == 1
+    assert capsys.readouterr().err.startswith("home-in-use: ")
+
+
+def test_F13_a_home_without_data_or_key_has_nothing_to_repair(home, capsys):
+    for path in (home.wal, home.ledger):
+        path.rename(home.root / path.name)
+    assert repair(home, capsys)["set_aside"] == []
+    home.path(Config().keys.vote).unlink()
+    assert len(repair(home, capsys, "--ledger")["set_aside"]) == 0
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_F13_a_bit_flipped_in_the_ledger_is_said_or_the_chain_is_the_same(home, seed):
+    """LMDB has no checksums: reading must end in a message that names file and repair, or find good headers; values
+    of the state are for `verify` and for the quorum, whose sealed root they contradict.
+    """
+    file = home.ledger / DATA_FILE
+    reader = LedgerReader(home.ledger, MAP_BYTES)
+    with reader.snapshot() as snapshot:
+        headers = [snapshot.sealed(height) for height in range(1, 21)]
+    reader.close()
+    random = Random(seed)
+    flip(file, random.randrange(file.stat().st_size))
+    said = store_damage(home.ledger)
+    if said:
+        assert str(home.ledger) in said
+        return
+    reader = LedgerReader(home.ledger, MAP_BYTES)
+    with reader.snapshot() as snapshot:
+        for height, sealed in enumerate(headers, 1):
+            assert sealed
+            found = snapshot.sealed(height)
+            assert found
+            assert found.header == sealed.header
+    reader.close()
+
+
+def test_F13_a_store_says_where_it_is_damaged(home):
+    """Every read that cannot be decoded names the file, the height and the repair."""
+    store = Store(home.ledger, GENESIS, STATE, MAP_BYTES)
+    databases = store._databases
+    height_7 = (7).to_bytes(8, "big")
+    with store._env.begin(write=True) as txn:
+        for database in (databases.headers, databases.bodies, databases.receipts, databases.changes):
+            txn.put(height_7, b"\xc1", db=database)
+        txn.delete(b"state_root", db=databases.meta)
+    with store.snapshot() as snapshot:
+        for read in (
+            lambda: snapshot.sealed(7),
+            lambda: snapshot.result(7),
+            lambda: snapshot.transactions(7),
+            lambda: snapshot.receipts(7),
+            lambda: snapshot.changes(7),
+            lambda: snapshot.prove_transaction(7, 0),
+        ):
+            with pytest.raises(OurError, match=r"data\.mdb: .* of height 7: .*pilechain repair"):
+                read()
+        with pytest.raises(OurError, match=r"store-damaged: .*state_root"):
+            _ = snapshot.state_root
+    store.close()
