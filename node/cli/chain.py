@@ -128,7 +128,13 @@ def state(
     _print(home, output, lambda snapshot: state_at(snapshot, _hex(key), proof))
 
 
-def verify(home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
+def verify(
+    home: HomeOption = None,
+    backup: Annotated[
+        Path | None, typer.Option("--backup", help="Check this backup instead: its manifest, then its chain.")
+    ] = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
     """Re-check the whole chain of this node from genesis: seals, links, signatures, and every block executed again.
 
     Exit code 4 and the first height that is wrong if it is not what it should be. Best while the node is stopped; also
@@ -137,9 +143,14 @@ def verify(home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
+    from node.cli.backup import check_backup
     from node.cli.verify import verify_chain
+    from node.home import Home
 
     place = home_of(home)
+    if backup:
+        check_backup(backup)
+        place = Home(backup.absolute())
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("verify", total=None)
         verified = verify_chain(

@@ -9,7 +9,8 @@ import aiohttp
 from msgspec import Struct
 
 from contracts.abi import GAS_LIMIT, encode_call
-from devices.light_client import LightClient, LightState, SealCache
+from devices.light_client import LightClient, SealCache
+from devices.light_state import LightState
 from devices.wire import ReceiptProof
 from ledger.block import SealedHeader, TransactionProof
 from ledger.codec import decode

@@ -10,7 +10,9 @@ import msgspec
 from ledger.errors import ClientError, OurError
 from ledger.keys import Scheme
 from ledger.readable import readable
+from node.cli.backup import LEDGER, FileEntry, Manifest, read_manifest
 from node.cli.call_text import parse_call
+from node.clock import ChainClock
 from node.config import load_config
 from node.core.vote_mark import VoteMark
 from node.demo.city import read_cars, read_stations
@@ -68,6 +70,22 @@ def key_files(folder: Path) -> Iterator[Target]:
     yield Target(parse, samples, tokens=TEXT, iterations=600)
 
 
+@target("node.cli.backup.read_manifest")
+def backup_manifests(folder: Path) -> Iterator[Target]:
+    """The list of a backup's files: nothing is ever written outside of the home."""
+    entry, file = FileEntry(4096, "ab" * 32), on_disk(folder / "manifest.json")
+    listed = {LEDGER: entry, "config/config.toml": entry, "config/vote_key.json": entry}
+    sample = msgspec.json.encode(Manifest(1, "0.3.0", "Teld", "cd" * 32, 7, "2026-01-01T00:00:00Z", listed))
+
+    def parse(data: bytes) -> None:
+        home = Path("/home/of/the/node")
+        for name in read_manifest(file(data)).files:
+            inside = Path(os.path.normpath(home / name)).relative_to(home)
+            assert str(inside) == name or name == LEDGER
+
+    yield Target(parse, [sample], tokens=(*TEXT, b"../", b"/etc/", b"config/..", b"\\u0000"), refusals=(ClientError,))
+
+
 CONFIG = b"""
 [node]
 company = "Teld"
@@ -119,7 +137,7 @@ def testnet_manifests(folder: Path) -> Iterator[Target]:
     file = on_disk(folder / MANIFEST)
     names = NodeAddresses.__struct_fields__
     nodes = {"Teld": NodeAddresses(*(f"127.0.0.1:{port}" for port in range(len(names))))}
-    sample = Testnet(folder, 60, "00" * 32, Scheme.SM2, "127.0.0.1:1", nodes)
+    sample = Testnet(folder, ChainClock(1, 1, 60), "00" * 32, Scheme.SM2, "127.0.0.1:1", nodes)
     yield Target(lambda data: Testnet.load(file(data).parent), [msgspec.json.encode(sample, enc_hook=str)], tokens=TEXT)
 
 

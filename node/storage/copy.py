@@ -1,0 +1,165 @@
+"""A copy of the ledger store while its node runs, in short snapshots: a long one would make the store grow.
+
+LMDB's own hot copy reads in one snapshot however long it takes, and the supervisor would kill it for that. Here most
+databases are copied piece by piece, each piece as it is when it is read: blocks never change, and of the state every
+entry is right at some height between the first snapshot and the last. What the blocks between changed is then applied
+in order, which makes every entry right at the last height. The state's tree is built anew, so its root proves the copy
+against the root that a quorum sealed; a damaged ledger gives no copy.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from consensus.head import Head
+from ledger.block import header_hash, history_leaf, result_digest
+from ledger.hashing import ZERO_HASH
+from ledger.state_tree import StateTree
+from ledger.transaction import decode_transaction
+from node.storage.reader import (
+    EXPORT_S,
+    Databases,
+    LedgerReader,
+    Snapshot,
+    height_key,
+    node_key,
+    tile_key,
+)
+
+CHUNK_BYTES = 4 * 1024 * 1024
+"""Read in one snapshot at most."""
+TREE_KEYS = 5_000
+"""State entries that are hashed into the tree at once: bounds memory."""
+BY_HEIGHT = ("headers", "bodies", "receipts", "changes")
+"""Databases that grow at their end alone."""
+BY_KEY = ("history", "transactions", "state")
+
+Row = tuple[bytes, bytes]
+
+
+def copy_ledger(source: LedgerReader, folder: Path, map_bytes: int, pace: Callable[[int], None]) -> Head:
+    """Copy a store into a new folder; the head of the copy. `pace(size)` is called between snapshots with the bytes
+    that the last one read, and may sleep.
+
+    Raises OurError `store-damaged`, OSError, lmdb.Error where the disk of the copy does.
+    """
+    folder.mkdir()
+    with closing(lmdb.open(str(folder), map_size=map_bytes, max_dbs=16, sync=False, mode=0o640)) as env:
+        copy = _Copy(source, env, pace)
+        copy.run()
+        env.sync(True)
+    (folder / "lock.mdb").unlink()
+    return copy.head
+
+
+class _Copy:
+    def __init__(self, source: LedgerReader, env: lmdb.Environment, pace: Callable[[int], None]) -> None:
+        self._source = source
+        self._env = env
+        self._target = Databases(env, create=True)
+        self._pace = pace
+        with source.snapshot() as snapshot:
+            self.head = self._first = snapshot.head
+
+    def run(self) -> None:
+        for name in (*BY_HEIGHT, *BY_KEY):
+            self._bulk(name)
+        while not self._catch_up():
+            pass
+        for height in range(self._first.tip.height + 1, self.head.tip.height + 1):
+            self._apply(height)
+        self._grow_tree()
+
+    def _bulk(self, name: str) -> None:
+        after: bytes | None = b""
+        while after is not None:
+            with self._source.snapshot() as snapshot:
+                rows = list(_piece(snapshot.rows(name, after)))
+            self._put(name, rows)
+            after = rows[-1][0] if rows else None
+
+    def _catch_up(self) -> bool:
+        """Copy blocks that came meanwhile, and at the newest the place where the chain stands; whether it is that."""
+        with self._env.begin(db=self._target.headers) as txn, txn.cursor() as cursor:
+            newest = cursor.key() if cursor.last() else b""
+        with self._source.snapshot() as snapshot:
+            heights = [key for key, _ in _piece(snapshot.rows("headers", newest))]
+            rows = {name: list(_up_to(snapshot.rows(name, newest), heights)) for name in BY_HEIGHT}
+            is_newest = (heights[-1:] or [newest or height_key(0)]) == [height_key(snapshot.height)]
+            if is_newest:
+                rows |= {name: list(snapshot.rows(name)) for name in ("sets", "meta")}
+                self.head = snapshot.head
+        for name, found in rows.items():
+            self._put(name, found)
+        return is_newest
+
+    def _put(self, name: str, rows: list[Row]) -> None:
+        with self._env.begin(write=True) as txn, txn.cursor(getattr(self._target, name)) as cursor:
+            cursor.putmulti(rows)
+        self._pace(sum(len(key) + len(value) for key, value in rows))
+
+    def _apply(self, height: int) -> None:
+        """What a block adds to history, index and state."""
+        db = self._target
+        with self._env.begin(write=True) as txn:
+            copied = Snapshot(txn, db)
+            sealed = copied.sealed(height)
+            if sealed is None:
+                raise db.damage(f"height {height}: there is no header")
+            leaf = history_leaf(header_hash(sealed.header), result_digest(sealed.result))
+            for (level, index), node in self._first.history.append_nodes(leaf):
+                txn.put(node_key(level, index), node, db=db.history)
+            for index, raw in enumerate(copied.transactions(height)):
+                place = height_key(height) + index.to_bytes(4, "big")
+                txn.put(decode_transaction(raw).id, place, db=db.transactions, overwrite=False)
+            for key, value in copied.changes(height):
+                _set(txn, key, value, db.state)
+        self._first = Head(self._first.tip, self._first.timeline, self._first.history.append(leaf))
+
+    def _grow_tree(self) -> None:
+        root, after, db = ZERO_HASH, b"", self._target
+        while True:
+            with self._env.begin(write=True) as txn:
+                copied = Snapshot(txn, db)
+                entries = dict(islice(copied.rows("state", after), TREE_KEYS))
+                if not entries:
+                    break
+                change = StateTree(copied, root).apply(entries)
+                for path, tile in sorted(change.tiles.items()):
+                    _set(txn, tile_key(path), tile, db.tiles)
+                root, after = change.root, next(reversed(entries))
+                self._pace(0)
+        with self._env.begin() as txn:
+            copied = Snapshot(txn, db)
+            copied.check_tip()
+            if (root, self._first.history) != (copied.state_root, copied.head.history):
+                raise self._source.damage(f"height {copied.height}: state or history is not what was sealed")
+
+
+def _piece(rows: Iterable[Row]) -> Iterator[Row]:
+    """As many as one snapshot may read."""
+    end, size = time.monotonic() + EXPORT_S, 0
+    for key, value in rows:
+        yield key, value
+        size += len(key) + len(value)
+        if size >= CHUNK_BYTES or time.monotonic() >= end:
+            return
+
+
+def _up_to(rows: Iterable[Row], heights: list[bytes]) -> Iterator[Row]:
+    for key, value in rows:
+        if not heights or key > heights[-1]:
+            return
+        yield key, value
+
+
+def _set(txn: Any, key: bytes, value: bytes | None, database: Any) -> None:
+    if value is None:
+        txn.delete(key, db=database)
+    else:
+        txn.put(key, value, db=database)
