@@ -166,7 +166,7 @@ def _content(path: Path) -> KeyFile:
             return msgspec.json.decode(file.read(FILE_BYTES_MAX + 1), type=KeyFile)
     except FileNotFoundError as error:
         raise ClientError("keystore-missing", f"there is no key file {path}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:  # the last two escape msgspec unwrapped
         raise ClientError("keystore-malformed", f"{path} is no key file: {error}") from error
 
 

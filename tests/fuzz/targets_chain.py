@@ -143,6 +143,7 @@ def peer_messages(_: Path) -> Iterator[Target]:
     "consensus.catch_up._take_committed",
     "consensus.normal.on_pre_prepare",
     "consensus.proposal.read",
+    "consensus.messages.Shown.height",
 )
 def peer_messages_heard(_: Path) -> Iterator[Target]:
     """The same, heard by a member."""

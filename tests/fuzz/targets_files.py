@@ -17,7 +17,7 @@ from node.config import load_config
 from node.core.vote_mark import VoteMark
 from node.demo.city import read_cars, read_stations
 from node.home import genesis_json, read_genesis
-from node.keystore import LIGHT, load_key, save_key
+from node.keystore import LIGHT, cost_of, load_key, save_key
 from node.storage.wal import WriteAheadLog
 from node.testnet.make import MANIFEST, NodeAddresses, Testnet
 from tests import chain, consortium
@@ -55,7 +55,7 @@ def genesis_files(folder: Path) -> Iterator[Target]:
     yield Target(parse, [genesis_json(document, readable(consortium.consortium())).encode()], tokens=TEXT)
 
 
-@target("node.keystore.load_key")
+@target("node.keystore.load_key", "node.keystore.cost_of")
 def key_files(folder: Path) -> Iterator[Target]:
     """Key files: the key that was saved, or none."""
     signers, samples, file = [chain.signer("holder", scheme) for scheme in Scheme], [], on_disk(folder / "key.json")
@@ -64,6 +64,7 @@ def key_files(folder: Path) -> Iterator[Target]:
         samples.append((folder / f"{number}.json").read_bytes())
 
     def parse(data: bytes) -> None:
+        cost_of(file(data))
         assert load_key(file(data), b"passphrase").secret in [signer.secret for signer in signers]
 
     # Fewer: a bent cost may make argon2id take a second.
@@ -137,7 +138,7 @@ def testnet_manifests(folder: Path) -> Iterator[Target]:
     file = on_disk(folder / MANIFEST)
     names = NodeAddresses.__struct_fields__
     nodes = {"Teld": NodeAddresses(*(f"127.0.0.1:{port}" for port in range(len(names))))}
-    sample = Testnet(folder, ChainClock(1, 1, 60), "00" * 32, Scheme.SM2, "127.0.0.1:1", nodes)
+    sample = Testnet(folder, ChainClock(speed=60), "00" * 32, Scheme.SM2, "127.0.0.1:1", nodes)
     yield Target(lambda data: Testnet.load(file(data).parent), [msgspec.json.encode(sample, enc_hook=str)], tokens=TEXT)
 
 

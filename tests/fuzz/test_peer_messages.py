@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consensus.messages import (
     Bodies,
@@ -16,6 +17,7 @@ from consensus.messages import (
     Message,
     SealedBlock,
     SealedBlocks,
+    Shown,
     Status,
     Transactions,
     decode_message,
@@ -59,6 +61,7 @@ MESSAGES: list[Message] = [
     Transactions((TX.raw,)),
     FetchBodies(header_hash(HEADER), TX.leaf),
     Bodies(header_hash(HEADER), TX.leaf, (TX.raw,)),
+    Shown(structs.replace(pre_prepare(FRESH, TX), leaves=b"")),
 ]
 
 
@@ -76,6 +79,10 @@ def mutate(value: Any, random: Random) -> Any:
         flipped[random.randrange(len(flipped))] ^= 1 << random.randrange(8)
         return random.choice([bytes(flipped), b"", value + b"\0", value[:-1], bytes(len(value)), HEADER, FRESH])
     return random.choice([0, b"", [], None])
+
+
+def test_there_is_a_sample_of_every_kind_of_message():
+    assert {type(message) for message in MESSAGES} == {*Message.__args__}
 
 
 @settings(max_examples=400)

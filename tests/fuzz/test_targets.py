@@ -41,11 +41,13 @@ OWN_BYTES = {
     "node.edge": "the node's own store; parameters whose form is checked: `http_requests`",
     "node.ipc.socket.CoreClient": "JSON of our own core",
     "node.broker": "the node's own settings",
+    "node.ipc.status": "JSON of our own core",
     "node.config._toml_value": "nothing: it writes",
     "node.home.genesis_json": "nothing: it writes",
     "node.testnet.make.Testnet": "a seed that `load` has taken",
     "node.network.tls.node_key": "the operator's own certificate, once, at set-up",
-    "node.network.tls.make_node_certificate": "the same",
+    "node.network.tls._subject": "the same",
+    "node.network.tls.make_revocation_list": "the same",
 }
 """Parsers without a target, by module or function: why."""
 
