@@ -17,7 +17,7 @@ from node.config import load_config
 from node.core.vote_mark import VoteMark
 from node.demo.city import read_cars, read_stations
 from node.home import genesis_json, read_genesis
-from node.keystore import LIGHT, cost_of, load_key, save_key
+from node.keystore import LIGHT, cost_of, load_key, public_key_of, save_key
 from node.storage.wal import WriteAheadLog
 from node.testnet.make import MANIFEST, NodeAddresses, Testnet
 from tests import chain, consortium
@@ -55,7 +55,7 @@ def genesis_files(folder: Path) -> Iterator[Target]:
     yield Target(parse, [genesis_json(document, readable(consortium.consortium())).encode()], tokens=TEXT)
 
 
-@target("node.keystore.load_key", "node.keystore.cost_of")
+@target("node.keystore.load_key", "node.keystore._content", "node.keystore.public_key_of")
 def key_files(folder: Path) -> Iterator[Target]:
     """Key files: the key that was saved, or none."""
     signers, samples, file = [chain.signer("holder", scheme) for scheme in Scheme], [], on_disk(folder / "key.json")
@@ -65,6 +65,7 @@ def key_files(folder: Path) -> Iterator[Target]:
 
     def parse(data: bytes) -> None:
         cost_of(file(data))
+        public_key_of(file(data))
         assert load_key(file(data), b"passphrase").secret in [signer.secret for signer in signers]
 
     # Fewer: a bent cost may make argon2id take a second.
@@ -79,7 +80,7 @@ def backup_manifests(folder: Path) -> Iterator[Target]:
     sample = msgspec.json.encode(Manifest(1, "0.3.0", "Teld", "cd" * 32, 7, "2026-01-01T00:00:00Z", listed))
 
     def parse(data: bytes) -> None:
-        home = Path("/home/of/the/node")
+        home = folder / "home"
         for name in read_manifest(file(data)).files:
             inside = Path(os.path.normpath(home / name)).relative_to(home)
             assert str(inside) == name or name == LEDGER

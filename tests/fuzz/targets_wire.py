@@ -77,6 +77,8 @@ class _Link:
 
     def _finish_acquaintance(self) -> None: ...
 
+    def _check_silence(self) -> None: ...
+
 
 @target("node.network.peer_link.PeerLink._take_hello")
 def peer_hellos(_: Path) -> Iterator[Target]:
