@@ -20,11 +20,12 @@ import uvloop
 from msgspec.structs import asdict
 
 import node
+from contracts import views
 from contracts.genesis import genesis_state
 from ledger.codec import decode_trusted
 from ledger.errors import ClientError, OurError
 from ledger.genesis import Genesis
-from ledger.terms import terms_at
+from ledger.terms import Timeline
 from ledger.transaction import ExpiryClass, Signed, Transaction, transaction_id
 from node.config import Config, split_address
 from node.core.admission import Admission
@@ -78,6 +79,7 @@ class Core:
         self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_full = False
+        self._dialled: Timeline | None = None
         complaints = Complaints(log)
 
         passphrase = home.passphrase(config)
@@ -85,8 +87,8 @@ class Core:
         keys = None if config.node.observer else _vote_keys(home, config, passphrase)
         self._wal = wal = _open_wal(home, keys)
         with store.snapshot() as snapshot:
-            self._terms = terms_at(snapshot.head.timeline, snapshot.height + 1)
-            self._members = dict(self._terms.node_keys)
+            self._timeline = snapshot.head.timeline
+            self._members = _node_keys(self._timeline)
             setup = EngineSetup(
                 genesis=genesis,
                 me=self._company,
@@ -138,12 +140,12 @@ class Core:
         """Run until `stop` or `fail`. Raises the error that `fail` was given."""
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
-        addresses = {company: split_address(address) for company, address in self._config.p2p.peers.items()}
         try:
             for work in (self._performer.run(), self._writer.run(), self._tick(), self._watch()):
                 self._spawn(work)
             self._inbox.ring()  # the engine learns the time before anybody asks it anything
-            self._network.start(split_address(self._config.p2p.listen), addresses)
+            self._network.start(split_address(self._config.p2p.listen))
+            self._dial()
             self._ipc.height = self._engine.status().sealed
             await self._ipc.start(self._home.socket)
             log.info("core_started", height=self._ipc.height, listen=self._config.p2p.listen)
@@ -194,12 +196,11 @@ class Core:
         self._ipc.sealed(height)
 
     def _executed(self, outcome: Outcome) -> None:
-        # Whoever is to join may connect as soon as it is decided, before it votes; whoever left may no more.
-        terms = outcome.timeline[-1]
-        if terms != self._terms:
-            self._terms = terms
+        # Whoever is to join may connect as soon as it is decided, before it votes; whoever has left may no more.
+        if outcome.timeline != self._timeline:
+            self._timeline = outcome.timeline
             self._members.clear()
-            self._members.update(terms_at(outcome.timeline, outcome.height + 1).node_keys | terms.node_keys)
+            self._members.update(_node_keys(outcome.timeline))
             self._network.cut_strangers()
         self._inbox.put(Executed(outcome))
 
@@ -235,8 +236,25 @@ class Core:
                 log.info("disk_has_room_again")
                 self._writer.room.set()
                 self._inbox.put(DiskFull(False))
+            self._dial()
             if not self._is_full:
                 await self._duties.keep_keys()
+
+    def _dial(self) -> None:
+        """Dial every member whose address the settings name, or else the chain (`governance.set_node`). What a member
+        wrote there costs a connection that goes nowhere, if it is wrong.
+        """
+        addresses = {company: split_address(address) for company, address in self._config.p2p.peers.items()}
+        with self._store.snapshot() as snapshot:
+            if self._dialled == snapshot.head.timeline:
+                return
+            self._dialled = snapshot.head.timeline
+            for company in sorted(set(self._members.values()) - addresses.keys()):
+                seat = views.seat(snapshot, company)
+                host, _, port = seat.address.rpartition(":") if seat else ("", "", "")
+                if host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536:
+                    addresses[company] = host, int(port)
+        self._network.dial(addresses)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -269,7 +287,7 @@ class Core:
         ours = node_key(self._home.path(self._config.p2p.certificate).read_bytes())
         if self._members.get(ours) != self._company:
             log.warning("certificate_of_no_member", company=self._company, hint="peers refuse it")
-        if not self._config.node.observer and self._terms.validators.index_of(self._company) is None:
+        if not self._config.node.observer and self._timeline[-1].validators.index_of(self._company) is None:
             log.warning("no_member", company=self._company, hint="this node follows the chain and does not vote")
 
     def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -279,6 +297,11 @@ class Core:
             log.error("connection_failed", what=context["message"], exc_info=error)
         else:
             self.fail(error or OurError("loop-error", str(context["message"])))
+
+
+def _node_keys(timeline: Timeline) -> dict[bytes, str]:
+    """TLS key -> company of all who may connect: under the terms in force, and under those that are decided."""
+    return {key: company for terms in timeline for key, company in terms.node_keys.items()}
 
 
 def _open_store(home: Home, genesis: Genesis, map_bytes: int) -> Store:

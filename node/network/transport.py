@@ -68,6 +68,8 @@ class PeerNetwork:
         self._links: dict[str, PeerLink] = {}
         self._unknown: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._dialling: dict[str, tuple[tuple[str, int], asyncio.Task[None]]] = {}
+        """Company -> its address, and the task that dials it."""
         self._listener: socket.socket | None = None
 
     @property
@@ -75,17 +77,24 @@ class PeerNetwork:
         """Members with a ready connection, sorted."""
         return sorted(self._links)
 
-    def start(self, listen: tuple[str, int], addresses: Mapping[str, tuple[str, int]]) -> None:
-        """Listen, and dial the members in `addresses` for ever. Raises ClientError `p2p-listen`."""
+    def start(self, listen: tuple[str, int]) -> None:
+        """Listen. Raises ClientError `p2p-listen`."""
         try:
             self._listener = socket.create_server(listen, backlog=_BACKLOG)
         except OSError as error:
             raise ClientError("p2p-listen", f"p2p.listen = {listen[0]}:{listen[1]}: {error}") from error
         self._listener.setblocking(False)
         self._spawn(self._accept(self._listener))
+
+    def dial(self, addresses: Mapping[str, tuple[str, int]]) -> None:
+        """Dial these members from now on, and no others. Whoever is dialled already goes on being so."""
+        for company, (address, task) in list(self._dialling.items()):
+            if addresses.get(company) != address:
+                task.cancel()
+                del self._dialling[company]
         for company, address in addresses.items():
-            if company != self._company:
-                self._spawn(self._keep_dialling(company, address))
+            if company != self._company and company not in self._dialling:
+                self._dialling[company] = address, self._spawn(self._keep_dialling(company, address))
 
     async def stop(self) -> None:
         """Stop dialling and listening, and close all connections after what is queued is written."""

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sys
 import time
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from ledger.transaction import decode_transaction
 from node.calls import signed_call
 from node.cli.query import transaction_of
 from node.clock import ChainClock
+from node.config import to_toml
+from node.home import Home
 from node.storage.reader import LedgerReader
 from node.testnet.join import add_home
 from tests.e2e.test_core_testnet import NODES, ROOT, Cores
@@ -97,6 +100,17 @@ def cores(tmp_path):
     made.stop()
 
 
+def _keep_two_peers(home: Home) -> None:
+    """A company that joins knows two members; the others find it by its address on chain, and it finds those that came
+    after it.
+    """
+    text = home.config_file.read_text(encoding="utf-8")
+    peers = {name: at for name, at in home.config().p2p.peers.items() if name in NODES[:2]}
+    settings = tomllib.loads(text)
+    settings["p2p"]["peers"] = peers
+    home.config_file.write_text(to_toml(settings), encoding="utf-8")
+
+
 def voting(count: int) -> Any:
     """Whether so many vote on the next block."""
     return lambda snapshot: snapshot.head.validators.size == count
@@ -106,7 +120,8 @@ async def test_F07_four_become_seven_and_four_again_under_load(cores):
     ended = asyncio.Event()
     load = asyncio.create_task(cores.pay_on(ended))
     for company in JOINING:
-        cores.net, _, node = add_home(cores.net, company, "json")
+        cores.net, home, node = add_home(cores.net, company, "json")
+        _keep_two_peers(home)
         assert (await cores.call(company, "set_node", **node))["code"] == 0
         cores.start(company)
     for company in JOINING:

@@ -110,7 +110,8 @@ async def start(consortium, *names, dialling=("a", "b", "c")):
     ports = free_ports(len(names))
     addresses = {node.name: ("127.0.0.1", port) for node, port in zip(nodes, ports, strict=True)}
     for node in nodes:
-        node.network.start(addresses[node.name], addresses if node.name in dialling else {})
+        node.network.start(addresses[node.name])
+        node.network.dial(addresses if node.name in dialling else {})
     return nodes, addresses
 
 
@@ -146,7 +147,7 @@ async def test_F02_a_member_that_comes_back_is_found_again(consortium):
     await b.network.stop()
     await until(lambda: a.events[-1] == ("down", "b"))
     again = Node(consortium, "b")
-    again.network.start(addresses["b"], {})  # only a dials
+    again.network.start(addresses["b"])  # only a dials
     await until(lambda: a.network.connected == ["b"] and again.network.connected == ["a"])
     await a.network.stop()
     await again.network.stop()
@@ -181,7 +182,7 @@ async def test_F02_large_messages_arrive_whole_and_in_order(consortium):
 async def test_F02_bad_frames_of_a_member_are_cut_off_and_logged_once_with_its_name(consortium, data, code):
     a = Node(consortium, "a")
     address = ("127.0.0.1", free_ports(1)[0])
-    a.network.start(address, {})
+    a.network.start(address)
     for _ in range(3):
         await asyncio.wait_for(attack(address, consortium, "b", data), 3)
     await until(lambda: a.log.lines)
@@ -193,7 +194,7 @@ async def test_F02_bad_frames_of_a_member_are_cut_off_and_logged_once_with_its_n
 async def test_F02_strangers_on_the_port_are_cut_off_and_logged_once(consortium):
     a = Node(consortium, "a")
     address = ("127.0.0.1", free_ports(1)[0])
-    a.network.start(address, {})
+    a.network.start(address)
     plain = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     plain.check_hostname, plain.verify_mode = False, ssl.CERT_NONE
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -224,7 +225,7 @@ async def test_F02_who_says_nothing_is_cut_off(consortium, monkeypatch):
     monkeypatch.setattr(peer_link, "HELLO_TIMEOUT_S", 0.1)
     a = Node(consortium, "a")
     address = ("127.0.0.1", free_ports(1)[0])
-    a.network.start(address, {})
+    a.network.start(address)
     await asyncio.wait_for(attack(address, consortium, "b", b""), 3)
     assert a.codes == ["peer-silent"]
     await a.network.stop()
@@ -233,12 +234,13 @@ async def test_F02_who_says_nothing_is_cut_off(consortium, monkeypatch):
 async def test_F02_one_address_cannot_take_all_places(consortium):
     a, b = Node(consortium, "a"), Node(consortium, "b")
     address = ("127.0.0.1", free_ports(1)[0])
-    a.network.start(address, {})
+    a.network.start(address)
     idle = [socket.create_connection(address) for _ in range(20)]
     await until(lambda: a.codes == ["too-many-connections"])
     for connection in idle:
         connection.close()
-    b.network.start(("127.0.0.1", free_ports(1)[0]), {"a": address})
+    b.network.start(("127.0.0.1", free_ports(1)[0]))
+    b.network.dial({"a": address})
     await until(lambda: a.network.connected == ["b"])
     await a.network.stop()
     await b.network.stop()
@@ -297,7 +299,8 @@ async def test_F02_a_connection_that_something_between_forgot_is_noticed_by_its_
     async with Proxy(addresses, seed=1) as proxy:
         for node in nodes:
             peers = {name: ("127.0.0.1", int(at.split(":")[1])) for name, at in proxy.addresses[node.name].items()}
-            node.network.start(addresses[node.name], peers)
+            node.network.start(addresses[node.name])
+            node.network.dial(peers)
         talking = asyncio.ensure_future(talk())
         await until(lambda: all(node.messages for node in nodes))
         await asyncio.sleep(1)  # ten checks: while they talk nobody is cut
@@ -329,6 +332,7 @@ async def test_F02_a_dial_into_the_void_is_given_up_and_tried_again(consortium, 
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(0)
         first.connect(deaf.getsockname())  # its queue is full: the kernel answers no further one
-        node.network.start(("127.0.0.1", free_ports(1)[0]), {"b": deaf.getsockname()})
+        node.network.start(("127.0.0.1", free_ports(1)[0]))
+        node.network.dial({"b": deaf.getsockname()})
         await until(lambda: len(dials) == 3)
         await node.network.stop()
