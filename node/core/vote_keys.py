@@ -12,6 +12,7 @@ from pathlib import Path
 from ledger.keys import SoftSigner, scheme_of
 from node.core.vote_mark import VoteMark
 from node.keystore import cost_of, load_key, save_key
+from node.storage import files
 
 
 class VoteKeys:
@@ -87,13 +88,8 @@ class VoteKeys:
             return b""
         former, next_mark = self.present.public_key, _mark_of(self._next_file)
         if next_mark.exists():
-            next_mark.replace(_mark_of(self._file))
-        self._next_file.replace(self._file)
-        folder = os.open(self._file.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+            files.rename(next_mark, _mark_of(self._file))
+        files.rename(self._next_file, self._file)
         self.present, self.waiting, self.may_vote = self.waiting, None, True
         return former
 

@@ -61,7 +61,7 @@ def test_F07_the_next_key_takes_over_and_the_former_is_erased(file):
     assert load_key(file, b"secret").public_key == fresh.public_key
     assert not next_key_file(file).exists()
     assert mark(file) == [fresh.public_key.hex(), "2"]
-    assert list(file.parent.iterdir()) == [file, file.with_name("vote_key.json.voted")]
+    assert sorted(file.parent.iterdir()) == [file, file.with_name("vote_key.json.voted")]
     assert keys.signers == [fresh]
     assert keys.promote() == b""
 
