@@ -14,11 +14,13 @@ copy that arrived is shown once, however often it is repeated. Every message tak
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
+from random import Random
 
 from msgspec.structs import replace
 
 from consensus import messages
 from consensus.messages import (
+    Bodies,
     Checkpoint,
     Commit,
     FetchBlocks,
@@ -30,10 +32,11 @@ from consensus.messages import (
     SealedBlocks,
     ViewChange,
 )
-from ledger.block import Block, Header, header_hash
+from ledger.block import Block, Header, branch_table, header_hash
 from ledger.codec import decode, encode
 from ledger.hashing import Tag
 from ledger.keys import Signer
+from ledger.transaction import decode_transaction, sign_transaction
 from tests.sim.network import Weather
 from tests.sim.signing import make_signer
 from tests.sim.world import Plan, World
@@ -69,6 +72,8 @@ class Script:
         self._muted: tuple[type, ...] = ()
         self._liars: dict[str, tuple[str, ...]] = {}
         """Primary → who gets another proposal of it than the rest."""
+        self._spoilt = ""
+        """A primary that proposes what nobody may accept."""
         self._labels: dict[bytes, str] = {}
         """Header hash → the block's letter."""
         self._arrived: set[tuple[str, str, bytes]] = set()
@@ -100,6 +105,10 @@ class Script:
     def do_equivocate(self, primary: str, *deceived: str) -> None:
         """`equivocate Bohui Dianneng`: Dianneng gets another proposal of Bohui than the rest."""
         self._liars = {primary: deceived}
+
+    def do_spoil(self, primary: str) -> None:
+        """`spoil Bohui`: all get, in place of Bohui's proposals, one whose only transaction has expired."""
+        self._spoilt = primary
 
     def do_ask(self, name: str, view: str) -> None:
         """`ask Dianneng 7`: a faulty member asks for a view, out of the blue."""
@@ -163,20 +172,26 @@ class Script:
 
     def _pass(self, sender: str, receiver: str, message: Message) -> list[Message]:
         if isinstance(message, PrePrepare) and receiver in self._liars.get(sender, ()):
-            message = self._another(sender, message)
+            header = decode(Header, message.header)
+            message = signed_again(sender, message, replace(header, time_ms=header.time_ms + LIAR_MS))
+        sent = [message]
+        if isinstance(message, PrePrepare) and sender == self._spoilt:
+            sent = self._expired(sender, message)
+            message = sent[0]
         lost = isinstance(message, self._muted) or (sender, receiver) in self.world.network.cut
         copy = (sender, "" if lost else receiver, encode(message))
         if type(message).__name__ in self._shown and copy not in self._arrived:
             self._arrived.add(copy)
             self._note(sender, self._describe(message), "" if lost else receiver)
-        return [] if lost else [message]
+        return [] if lost else sent
 
-    def _another(self, primary: str, message: PrePrepare) -> PrePrepare:
-        header = decode(Header, message.header)
-        raw = encode(replace(header, time_ms=header.time_ms + LIAR_MS))
-        scope = Scope(header.chain_id, header.set_hash, header.height)
-        signature = key_of(primary).sign(scope.vote_digest(Tag.PRE_PREPARE, message.view, header_hash(raw)))
-        return replace(message, header=raw, signature=signature)
+    def _expired(self, primary: str, message: PrePrepare) -> list[Message]:
+        body = replace(decode_transaction(self.world.application.make(Random(1), 0)).body, valid_until_ms=1)
+        transaction = decode_transaction(sign_transaction(body, key_of(primary)))
+        rows, root = branch_table([(body.branch, transaction.leaf)], {})
+        header = replace(decode(Header, message.header), tx_root=root, tx_count=1, branches=rows)
+        proposal = replace(signed_again(primary, message, header), leaves=transaction.leaf)
+        return [proposal, Bodies(header_hash(proposal.header), b"", (transaction.raw,))]
 
     def _committed(self, node: str, block: Block) -> None:
         label = self._label(block.header_raw)
@@ -229,7 +244,7 @@ class Script:
     def _describe(self, message: Message) -> str:
         if isinstance(message, PrePrepare):
             header = decode(Header, message.header)
-            count = f"{header.tx_count} transactions" if header.tx_count else "empty"
+            count = {0: "empty", 1: "1 transaction"}.get(header.tx_count, f"{header.tx_count} transactions")
             return f"PRE-PREPARE {header.height}.{message.view} {self._label(message.header)} ({count})"
         if isinstance(message, Prepare | Commit):
             label = self._labels.get(message.header_hash, "?")
@@ -268,6 +283,14 @@ class Script:
 
     def _list(self, names: list[str]) -> str:
         return "all" if len(names) == len(self.world.nodes) else ", ".join(sorted(names))
+
+
+def signed_again(primary: str, message: PrePrepare, header: Header) -> PrePrepare:
+    """The proposal with another header."""
+    raw = encode(header)
+    scope = Scope(header.chain_id, header.set_hash, header.height)
+    signature = key_of(primary).sign(scope.vote_digest(Tag.PRE_PREPARE, message.view, header_hash(raw)))
+    return replace(message, header=raw, signature=signature)
 
 
 def key_of(name: str) -> Signer:
