@@ -1,0 +1,194 @@
+"""docker-compose.yml for real, by podman: the consortium comes up, settles sessions, loses and gets back companies, is
+upgraded node by node, takes in a new one, and goes without a trace. The tests share one consortium, in this order.
+"""
+
+import json
+import os
+import re
+import signal
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.containers.conftest import FAILED
+from tests.containers.podman import ROOT, Podman, until
+
+pytestmark = pytest.mark.needs_podman
+
+PROJECT = "pilechain-test"
+ADDRESS = "127.0.0.61"
+"""Where the ports are published: an address of loopback that no other consortium of this machine uses."""
+PORTS = {
+    "sgcc": 26657,
+    "teld": 26667,
+    "potevio": 26677,
+    "starcharge": 26687,
+    "citygrid": 26697,
+    "energybureau": 26707,
+    "metrolab": 26717,
+    "pilecare": 26727,
+}
+LOGS = ROOT / "run" / "compose-test"
+SETTINGS = {"PILECHAIN_ADDRESS": ADDRESS, "PILECHAIN_SPEED": "300", "PILECHAIN_VERSION": "test"}
+
+
+class Consortium:
+    """The eight companies, asked by their APIs on published ports and by their own commands."""
+
+    def __init__(self, podman: Podman) -> None:
+        self.podman = podman
+
+    def get(self, company: str, path: str) -> Any:
+        """JSON of a company's API. Raises OSError while it does not answer."""
+        with urllib.request.urlopen(f"http://{ADDRESS}:{PORTS[company]}{path}", timeout=10) as answer:
+            return json.load(answer)
+
+    def height(self, company: str) -> int:
+        """What a company's node has sealed; -1 while it does not answer."""
+        try:
+            return int(self.get(company, "/v1/status")["height"])
+        except OSError:
+            return -1
+
+    def settled(self, company: str) -> int:
+        """Settled sessions, up to a page of them."""
+        return len(self.get(company, "/v1/sessions?state=settled&limit=500")["sessions"])
+
+    def goes_on(self, company: str, blocks: int = 3, seconds: float = 60) -> None:
+        """A company's node seals more blocks, and sessions with them."""
+        height, settled = self.height(company), self.settled(company)
+        until(lambda: self.height(company) >= height + blocks, f"{blocks} more blocks at {company}", seconds)
+        until(lambda: self.settled(company) > settled, f"another session settled at {company}", seconds)
+
+    def catches_up(self, company: str, witness: str, seconds: float = 60) -> float:
+        """A company's node comes to the height that another one has now, and is healthy."""
+        height = self.height(witness)
+        until(lambda: self.height(company) >= height, f"{company} at {height}", seconds)
+        return until(lambda: self.podman.is_healthy(company), f"{company} healthy", seconds)
+
+    def agree(self) -> None:
+        """All nodes have the same state, and the books sum to zero."""
+        common = min(map(self.height, PORTS))
+        results = {company: self.get(company, f"/v1/headers/{common}")["result"]["state_root"] for company in PORTS}
+        assert len(set(results.values())) == 1, results
+        assert self.get("pilecare", "/v1/companies")["balances_sum_fen"] == 0
+
+
+@pytest.fixture(scope="module")
+def consortium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+    """Images built, everything up. Afterwards nothing of it is left, whatever happened."""
+    podman = Podman(tmp_path_factory.mktemp("podman"), PROJECT, SETTINGS)
+    podman.compose("down", "--volumes")  # of a run that was killed
+    podman.make_base()
+    podman.build("broker", "localhost/pilechain-broker:test")
+    for version in ("test", "next"):
+        podman.build("node", f"localhost/pilechain:{version}", VERSION=version)
+    try:
+        podman.compose("up", "--detach", "--no-build", seconds=180)
+        yield Consortium(podman)
+    finally:
+        if request.session.stash.get(FAILED, False):
+            podman.save_logs(LOGS)
+        podman.compose("down", "--volumes", seconds=180)
+
+
+def test_F61_eight_companies_and_the_broker_come_up_healthy(consortium: Consortium):
+    """By the health checks of their images."""
+    for service in (*PORTS, "broker"):
+        until(lambda service=service: consortium.podman.is_healthy(service), f"{service} healthy", 90)
+    assert len(consortium.get("sgcc", "/v1/status")["consensus"]["peers"]) == 7
+
+
+def test_F61_sessions_settle(consortium: Consortium):
+    """Cars charge at piles that know the broker by certificate; every company sees the bills."""
+    until(lambda: consortium.settled("pilecare") >= 10, "10 sessions settled", 120)
+    consortium.agree()
+
+
+def test_F61_containers_can_do_no_more_than_they_must(consortium: Consortium):
+    """No root, no capability, no writing outside the volume, no secret in the environment, ports on loopback only."""
+    for service in (*PORTS, "broker", "fleet"):
+        container = consortium.podman.inspect(service)
+        host = container["HostConfig"]
+        assert container["Config"]["User"] == "10001:10001"
+        assert host["ReadonlyRootfs"]
+        assert "no-new-privileges" in " ".join(host["SecurityOpt"])
+        assert host["Memory"]
+        assert host["PidsLimit"]
+        assert container["EffectiveCaps"] in ([], None)
+        bound = [port["HostIp"] for ports in (host["PortBindings"] or {}).values() for port in ports or ()]
+        assert set(bound) <= {ADDRESS}
+        names = [variable.partition("=")[0] for variable in container["Config"]["Env"]]
+        assert not [name for name in names if re.search("PASS|SECRET|KEY", name)]
+    mounts = {mount["Name"] for mount in consortium.podman.inspect("sgcc")["Mounts"] if mount["Type"] == "volume"}
+    assert mounts == {f"{PROJECT}_sgcc"}, "nobody else's keys"
+
+
+def test_F61_a_company_cut_off_is_not_missed_and_catches_up(consortium: Consortium):
+    """Its node stays up alone, says that it is not ready, and follows again when the network is back."""
+    podman, network, name = consortium.podman, f"{PROJECT}_members", consortium.podman.name("potevio")
+    podman.run("network", "disconnect", network, name)
+    until(lambda: not podman.is_healthy("potevio"), "potevio notices", 60)
+    assert "not-connected" in podman.run("exec", name, "pilechain", "status", "--ready", check=False)
+    consortium.goes_on("teld", blocks=5)
+    podman.run("network", "connect", "--alias", "potevio-p2p", network, name)
+    consortium.catches_up("potevio", "teld")
+
+
+def test_F61_two_companies_killed_and_paused_are_not_missed(consortium: Consortium):
+    """Eight bear two: one process tree killed with kill -9, one frozen, at once."""
+    podman = consortium.podman
+    started = podman.inspect("citygrid")["State"]["StartedAt"]
+    podman.run("pause", podman.name("metrolab"))
+    os.kill(podman.inspect("citygrid")["State"]["Pid"], signal.SIGKILL)
+    consortium.goes_on("teld", blocks=5)
+    podman.run("unpause", podman.name("metrolab"))
+    until(lambda: podman.inspect("citygrid")["State"]["StartedAt"] != started, "citygrid is started again", 30)
+    for company in ("citygrid", "metrolab"):
+        consortium.catches_up(company, "teld")
+
+
+def test_F61_a_broker_that_is_killed_costs_no_session(consortium: Consortium):
+    """Piles and gateways find it again by themselves."""
+    podman = consortium.podman
+    os.kill(podman.inspect("broker")["State"]["Pid"], signal.SIGKILL)
+    consortium.goes_on("pilecare", seconds=90)
+
+
+def test_F61_a_node_is_upgraded_in_its_place(consortium: Consortium):
+    """Another image on the same volume: it keeps its votes and its height, and votes on."""
+    podman, before = consortium.podman, consortium.height("energybureau")
+    label = "org.opencontainers.image.version"
+    assert podman.inspect("energybureau")["Config"]["Labels"][label] == "test"
+    arguments = ("up", "--detach", "--no-build", "--no-deps", "--force-recreate", "energybureau")
+    podman.compose(*arguments, PILECHAIN_VERSION="next")
+    assert podman.inspect("energybureau")["Config"]["Labels"][label] == "next"
+    consortium.catches_up("energybureau", "teld")
+    status = consortium.get("energybureau", "/v1/status")
+    assert status["consensus"]["voting"]
+    assert status["height"] >= before
+    consortium.goes_on("energybureau")
+
+
+def test_F61_all_agree_in_the_end_and_the_chain_verifies(consortium: Consortium):
+    """Every company's books are the same, and one node's whole chain is executed again from genesis."""
+    for company in PORTS:
+        consortium.catches_up(company, "teld")
+    consortium.agree()
+    verified = consortium.podman.inside("metrolab", "pilechain", "verify", "--output", "json", seconds=120)
+    assert json.loads(verified)["valid"]
+
+
+def test_F61_stopped_in_order_and_gone_without_a_trace(consortium: Consortium):
+    """SIGTERM reaches the supervisor; `down --volumes` leaves nothing."""
+    podman = consortium.podman
+    began = time.monotonic()
+    podman.run("stop", "--time", "30", podman.name("sgcc"))
+    assert time.monotonic() - began < 20
+    assert podman.inspect("sgcc")["State"]["ExitCode"] == 0
+    podman.compose("down", "--volumes", seconds=180)
+    assert podman.left() == []
