@@ -19,6 +19,7 @@ from ledger.terms import DECISION_DELAY
 from ledger.transaction import decode_transaction
 from node.calls import signed_call
 from node.cli.query import transaction_of
+from node.cli.verify import verify_chain
 from node.clock import ChainClock
 from node.config import to_toml
 from node.home import Home
@@ -163,6 +164,9 @@ async def test_F07_four_become_seven_and_four_again_under_load(cores):
     for name in VOTERS:
         assert "result-contradicted" not in cores.log(name)
         assert "vote_key_in_force" in cores.log(name), "each voter's key changed with the epochs"
+    assert set(cores.stop()) == {0}
+    verified = verify_chain(cores.net.home(JOINING[0]).ledger, cores.genesis, lambda _height, _newest: None)
+    assert verified.height >= four_at, "the whole chain, hand-overs and all, holds for whoever begins at genesis"
 
 
 def _next_key(snapshot: Any, company: str) -> bytes | None:
