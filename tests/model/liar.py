@@ -5,7 +5,7 @@ Whether a certificate or a NEW-VIEW that it can put together would be believed, 
 
 from itertools import product
 
-from consensus.messages import Message
+from consensus.messages import Message, ViewChange
 from tests.model.real import Pool, fork, start
 from tests.model.words import OPEN, SIZE, Language, Word, primary
 from tests.unit import consensus_kit as kit
@@ -123,7 +123,8 @@ class Liar:
         if place not in self._valid:
             language, transaction = self.language, self.language.bodies[word.block]
             proposal = kit.pre_prepare(language.headers[word.block], transaction, view=word.view)
-            message = kit.new_view([language.real[number] for number in requests], proposal, word.view)
+            changes = [change for number in requests if isinstance(change := language.real[number], ViewChange)]
+            message = kit.new_view(changes, proposal, word.view)
             judge = fork(self._judges[word.view])
             judge.receive(self.name, message)
             self._valid[place] = judge.state.round.view == word.view

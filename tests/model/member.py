@@ -55,11 +55,12 @@ class Member:
         self.language = language
         self.position = position
         self.name = kit.NAMES[position]
+        self._honest = {name for at, name in enumerate(kit.NAMES) if at != language.liar}
         self.locals: list[Local] = []
         self.numbers: dict[tuple, int] = {}
         self.runs = 0
         """Events that the real code has handled."""
-        self._results: dict[tuple[int, Event], tuple[tuple[int, ...], str]] = {}
+        self._results: dict[tuple[int, Event], tuple[int, tuple[int, ...]]] = {}
         self._relevant: list[int] = []
         self._next: dict[tuple[int, int], tuple[tuple[int, ...], tuple[int, ...]]] = {}
         self._committing: dict[tuple, bool] = {}
@@ -224,11 +225,7 @@ class Member:
         for effect in effects:
             if isinstance(effect, Halt):
                 raise BrokenError(f"{self.name} stops: {effect.error}")
-            if (
-                isinstance(effect, Charge)
-                and effect.peer != (kit.NAMES[self.language.liar] if self.language.liar is not None else None)
-                and event.kind != "body"
-            ):
+            if isinstance(effect, Charge) and effect.peer in self._honest:
                 raise BrokenError(f"{self.name} charges the honest {effect.peer}: {effect.code} {effect.reason}")
         return effects
 
@@ -301,6 +298,7 @@ class Member:
             return Word("proposal", view, names[header_hash(message.proposal.header)], -1, self.position)
         if isinstance(message, PrePrepare):
             return Word("proposal", view, names[header_hash(message.header)], -1, self.position)
+        assert isinstance(message, (Prepare, Commit))
         kind = "prepare" if isinstance(message, Prepare) else "commit"
         return Word(kind, view, names[message.header_hash], -1, self.position)
 

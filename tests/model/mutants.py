@@ -105,6 +105,16 @@ MUTANTS: dict[str, Mutant] = {
         2,
         "two commits",
     ),
+    "commits-across-views": Mutant(5, lambda: [patch.object(Round, "__init__", _open_loosely)], 0, 2, "a commit by"),
+    "first-certificate": Mutant(8, lambda: [patch.object(view_change, "choose", _first)], 1, 3, "two commits"),
+    "dropped-lock": Mutant(
+        9, lambda: [patch.object(view_change, "give_up", _give_up_the_lock)], None, 2, "two commits"
+    ),
+    "lowest-certificate": Mutant(10, lambda: [patch.object(view_change, "choose", _lowest)], 1, 3, "two commits"),
+    "block-in-memory": Mutant(
+        12, lambda: [patch.object(normal, "_prepare", _prepare_in_memory)], 1, 2, "nothing releases", 2
+    ),
+    "eternal-lock": Mutant(17, lambda: [patch.object(normal, "_prepare", _only_the_lock)], 1, 2, "nothing releases"),
     "primary-prepares": Mutant(
         4,
         lambda: [
@@ -116,16 +126,6 @@ MUTANTS: dict[str, Mutant] = {
         2,
         "two commits",
     ),
-    "commits-across-views": Mutant(5, lambda: [patch.object(Round, "__init__", _open_loosely)], 0, 2, "a commit by"),
-    "first-certificate": Mutant(8, lambda: [patch.object(view_change, "choose", _first)], 1, 3, "two commits"),
-    "dropped-lock": Mutant(
-        9, lambda: [patch.object(view_change, "give_up", _give_up_the_lock)], None, 2, "two commits"
-    ),
-    "lowest-certificate": Mutant(10, lambda: [patch.object(view_change, "choose", _lowest)], 1, 3, "two commits"),
-    "block-in-memory": Mutant(
-        12, lambda: [patch.object(normal, "_prepare", _prepare_in_memory)], 1, 2, "nothing releases", 2
-    ),
-    "eternal-lock": Mutant(17, lambda: [patch.object(normal, "_prepare", _only_the_lock)], 1, 2, "nothing releases"),
 }
 
 
