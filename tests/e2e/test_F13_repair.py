@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from pathlib import Path
 from random import Random
 
 import msgspec
@@ -61,11 +62,16 @@ async def follows_without_a_vote(cores: Cores, client) -> None:
 
 async def test_F13_a_validator_with_a_damaged_log_is_repaired_and_observes(cores):
     client, home = await cores.client("SGCC"), cores.net.home("Teld")
-    first = [cores.payment(n) for n in range(20)]
-    assert await client.submit(first) == [("", "")] * 20
-    await cores.sealed("Teld", first)
+    segments: list[Path] = []
+    for number in range(50):
+        raws = [cores.payment(number)]
+        assert await client.submit(raws) == [("", "")]
+        await cores.sealed("Teld", raws)
+        segments = [path for path in sorted(home.wal.glob("*.wal")) if path.stat().st_size > 1_000]
+        if segments:
+            break  # it has voted, and not only followed
     cores.kill("Teld")
-    segment = min(path for path in home.wal.glob("*.wal") if path.stat().st_size > 400)
+    segment = segments[0]
     data = bytearray(segment.read_bytes())
     data[100] ^= 1
     segment.write_bytes(data)
