@@ -1,7 +1,7 @@
 # PileChain. `make` alone prints the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long fuzz coverage check bench fmt lock clean
+.PHONY: help setup demo test test-long compose-test fuzz coverage check bench fmt lock clean
 
 BIN   := .venv/bin
 STAMP := .venv/.setup-done
@@ -37,7 +37,7 @@ demo: setup ## a day of the consortium: eight nodes, piles, sessions (ARGS="--on
 	$(BIN)/pilechain demo $(ARGS)
 
 test: setup ## all tests but the long ones; skips are shown with their reasons
-	$(BIN)/python -m pytest -q -rs -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -q -rs -m "not long and not needs_podman" $(ARGS)
 
 test-long: setup ## the long tests
 	$(BIN)/python -m pytest -q -rs -m long $(ARGS)
@@ -51,6 +51,14 @@ COVERED := --cov=consensus --cov=ledger --cov=devices.light_client --cov=devices
 coverage: setup ## every branch of consensus, ledger and the light client, or fail
 	$(BIN)/python -m pytest -q -m "not long" $(COVERED) --cov-branch --cov-fail-under=100 \
 		--cov-report=term-missing:skip-covered tests/unit $(ARGS)
+
+compose-test: setup ## docker-compose.yml in containers: up, faults, upgrade, a new company (podman, as root)
+	@for tool in podman runc debootstrap catatonit; do \
+	    PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null && continue; \
+	    echo "compose-test needs $$tool. Debian: apt-get install podman buildah runc netavark aardvark-dns catatonit debootstrap iptables nftables" >&2; \
+	    exit 1; \
+	done
+	$(BIN)/python -m pytest -q -rs -m needs_podman tests/containers $(ARGS)
 
 check: setup ## format, lint, types, architecture, unit tests
 	$(BIN)/ruff format --check .

@@ -20,6 +20,7 @@ settings.load_profile("pilechain")
 SYSTEM_SOFTWARE = {
     "needs_mosquitto": ("mosquitto",),
     "needs_chromium": ("chromium", "chromium-browser", "google-chrome"),
+    "needs_podman": ("podman",),
 }
 """Marker -> names of the program on PATH, any of which will do."""
 

@@ -23,6 +23,9 @@ def tx(
     ] = None,
     show_all: Annotated[bool, typer.Option("--list", help="Print every contract, method and argument.")] = False,
     wait_s: Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the seal.")] = 30.0,
+    api: Annotated[
+        str, typer.Option(help="host:port of another node's API to submit by, where this home's core is not up.")
+    ] = "",
     home: HomeOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
@@ -32,7 +35,7 @@ def tx(
     Arguments of the method are given by name; keys and hashes in hexadecimal, structs and lists as JSON.
     """
     from node.cli.call_text import describe_methods, parse_call
-    from node.cli.submit import load_signer, submit_call
+    from node.cli.submit import load_signer, submit_by_api, submit_call
 
     if show_all:
         emit(describe_methods(), output)
@@ -41,7 +44,9 @@ def tx(
         raise typer.BadParameter("name a contract and a method; --list shows them all")
     place = home_of(home)
     call = parse_call(contract, method, context.args)
-    shown = asyncio.run(submit_call(place, call, load_signer(place, key), wait_s))
+    signer = load_signer(place, key)
+    submitted = submit_by_api(place, call, signer, wait_s, api) if api else submit_call(place, call, signer, wait_s)
+    shown = asyncio.run(submitted)
     emit(shown, output)
     if shown["code"]:
         raise typer.Exit(1)

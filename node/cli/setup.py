@@ -107,13 +107,14 @@ def add_to_testnet(
     from node.testnet.join import add_home
     from node.testnet.make import Testnet
 
-    _, home, node = add_home(Testnet.load(folder), company)
+    testnet, home, node = add_home(Testnet.load(folder), company)
     key_file = home.path(home.config().keys.company)
     member = folder / next(iter(Testnet.load(folder).nodes))
     set_node = f"--node-key {node['node_key'].hex()} --address {node['address']}"
     emit(
         {
             "home": str(home.root),
+            "company_key": testnet.signer("company", company).public_key.hex(),
             **{name: value.hex() if isinstance(value, bytes) else value for name, value in node.items()},
             "let it in": f"pilechain tx governance set_node {set_node} --key {key_file} --home {member}",
         },

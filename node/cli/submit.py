@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from contracts.abi import EncodedCall
 from ledger.errors import ClientError
 from ledger.keys import Signer, SoftSigner
@@ -60,6 +62,24 @@ async def submit_call(home: Home, call: EncodedCall, signer: Signer, wait_s: flo
         raise ClientError("transaction-pending", hint) from error
     except (OSError, EOFError) as error:
         raise ClientError("core-unreachable", f"no core answers at {home.socket}: {error}") from error
+
+
+async def submit_by_api(home: Home, call: EncodedCall, signer: Signer, wait_s: float, address: str) -> dict[str, Any]:
+    """The sealed outcome of a call that another node is given. Raises ClientError as the API does, `node-unreachable`,
+    `transaction-pending`.
+    """
+    import aiohttp
+
+    from node.demo.api_client import ApiClient
+
+    raw = signed_call(call, signer, home.genesis().hash(), home.config().clock)
+    try:
+        async with asyncio.timeout(wait_s), aiohttp.ClientSession() as session:
+            return msgspec.structs.asdict(await ApiClient(session, [address]).submit(raw, address))
+    except TimeoutError as error:
+        tx_id = decode_transaction(raw).id.hex()
+        message = f"no answer of {address} after {wait_s:g} s; look again: pilechain query tx {tx_id}"
+        raise ClientError("transaction-pending", message) from error
 
 
 async def _sealed(home: Home, client: CoreClient, tx_id: bytes) -> dict[str, Any]:

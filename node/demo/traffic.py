@@ -62,26 +62,21 @@ class Step(Struct, frozen=True):
 
 
 class SessionFeed:
-    """Ends of sessions from the stream of whichever node is up. A cursor makes it loss-free across nodes."""
+    """Ends of sessions, from the streams of all nodes: one that is up and cut off from the others tells nothing new."""
 
     def __init__(self, session: aiohttp.ClientSession, addresses: Sequence[str]) -> None:
-        """Ask these nodes in turn."""
+        """Listen to these nodes."""
         self._session = session
-        self._addresses = addresses
-        self._cursor = ""
+        self._cursors = dict.fromkeys(addresses, "")
         self._waiting: dict[str, asyncio.Future[Step]] = {}
         self.follows = asyncio.Event()
         """Set from the first connection on: no end of a session opened after that is missed."""
 
     async def run(self) -> None:
         """Follow until cancelled."""
-        while True:
-            for address in self._addresses:
-                try:
-                    await self._follow(address)
-                except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                    log.debug("feed.lost", address=address, error=str(error))
-                await asyncio.sleep(RETRY_S)
+        async with asyncio.TaskGroup() as tasks:
+            for address in self._cursors:
+                tasks.create_task(self._keep_following(address))
 
     @contextmanager
     def end_of(self, session_id: str) -> Iterator[asyncio.Future[Step]]:
@@ -92,17 +87,26 @@ class SessionFeed:
         finally:
             del self._waiting[session_id]
 
+    async def _keep_following(self, address: str) -> None:
+        """A cursor makes it loss-free across connections."""
+        while True:
+            try:
+                await self._follow(address)
+            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                log.debug("feed.lost", address=address, error=str(error))
+            await asyncio.sleep(RETRY_S)
+
     async def _follow(self, address: str) -> None:
-        if not self._cursor:
+        if not self._cursors[address]:
             async with self._session.get(f"http://{address}/v1/status", raise_for_status=True) as response:
-                self._cursor = f"{(await response.json())['height']}-{INDEX_MAX}"
+                self._cursors[address] = f"{(await response.json())['height']}-{INDEX_MAX}"
         timeout = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_S_MAX)
-        url, headers = f"http://{address}/v1/stream/sessions", {"Last-Event-ID": self._cursor}
+        url, headers = f"http://{address}/v1/stream/sessions", {"Last-Event-ID": self._cursors[address]}
         async with self._session.get(url, headers=headers, timeout=timeout, raise_for_status=True) as response:
             self.follows.set()
             async for line in response.content:
                 if line.startswith(b"id: "):
-                    self._cursor = line[4:].decode().strip()
+                    self._cursors[address] = line[4:].decode().strip()
                 elif line.startswith(b"data: "):
                     self._take(msgspec.json.decode(line[6:], type=Step))
 

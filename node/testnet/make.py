@@ -170,7 +170,7 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
     clock = ChainClock() if is_real else ChainClock(chain_ms, wall_ms, plan.speed)
     testnet = Testnet(root, clock, seed.hex(), scheme, broker, addresses, plan.containers)
 
-    (root / AUTHORITY).mkdir()
+    (root / AUTHORITY).mkdir(exist_ok=True)
     authority, authority_key = make_authority("PileChain testnet")
     (root / AUTHORITY / "ca.pem").write_bytes(authority)
     write_secret(root / AUTHORITY / "ca_key.pem", authority_key)

@@ -1,4 +1,4 @@
-"""Tells a fixture whether a test that used it has failed."""
+"""Tells a fixture whether the test that uses it has failed."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,8 +10,8 @@ FAILED = pytest.StashKey[bool]()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Remember a failure in the session."""
+    """Remember a failure."""
     report: Any = yield
     if report.failed:
-        item.session.stash[FAILED] = True
+        item.stash[FAILED] = True
     return report

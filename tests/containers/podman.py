@@ -45,10 +45,24 @@ class Podman:
         """What a podman command prints."""
         return self._run(["podman", *arguments], seconds, check)
 
-    def compose(self, *arguments: str, seconds: float = 120, **settings: str) -> str:
+    def compose(self, *arguments: str, seconds: float = 120) -> str:
         """What a podman-compose command prints."""
         compose = str(Path(sys.executable).with_name("podman-compose"))
-        return self._run([compose, "-p", self.project, *arguments], seconds, check=True, **settings)
+        return self._run([compose, "-p", self.project, *arguments], seconds, check=True)
+
+    def up(self, *services: str, version: str = "test") -> None:
+        """Start services, after the one that makes their files (`deploy/podman-compose.yml` says why)."""
+        self.environment["PILECHAIN_VERSION"] = version
+        self.compose("up", "--no-build", "setup")
+        files = ("-f", "docker-compose.yml", "-f", "deploy/podman-compose.yml")
+        self.compose(*files, "up", "--detach", "--no-build", *services, seconds=180)
+
+    def down(self) -> None:
+        """Remove everything of the project."""
+        paused = self.run("ps", "--filter", "status=paused", "--format", "{{.Names}}").split()
+        for name in (each for each in paused if each.startswith(f"{self.project}_")):
+            self.run("unpause", name)  # what is paused cannot be removed
+        self.compose("--profile", "newcomer", "down", "--volumes", seconds=180)
 
     def name(self, service: str) -> str:
         """The container of a service."""
@@ -106,10 +120,9 @@ class Podman:
         names = (name for kind in kinds for name in self.run(*kind).split())
         return [name for name in names if name.startswith(f"{self.project}_")]
 
-    def _run(self, command: list[str], seconds: float, check: bool, **settings: str) -> str:
-        environment = self.environment | settings
+    def _run(self, command: list[str], seconds: float, check: bool) -> str:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds, check=False
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, timeout=seconds, check=False
         )
         if check and done.returncode:
             message = f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"

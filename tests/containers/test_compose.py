@@ -9,11 +9,13 @@ import signal
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 
+from contracts import seats
 from tests.containers.conftest import FAILED
 from tests.containers.podman import ROOT, Podman, until
 
@@ -22,22 +24,23 @@ pytestmark = pytest.mark.needs_podman
 PROJECT = "pilechain-test"
 ADDRESS = "127.0.0.61"
 """Where the ports are published: an address of loopback that no other consortium of this machine uses."""
-PORTS = {
-    "sgcc": 26657,
-    "teld": 26667,
-    "potevio": 26677,
-    "starcharge": 26687,
-    "citygrid": 26697,
-    "energybureau": 26707,
-    "metrolab": 26717,
-    "pilecare": 26727,
-}
+MEMBERS = (
+    "sgcc",
+    "teld",
+    "potevio",
+    "starcharge",
+    "citygrid",
+    "energybureau",
+    "metrolab",
+    "pilecare",
+)
+PORTS = {company: 26657 + 10 * at for at, company in enumerate((*MEMBERS, "newcomer"))}
 LOGS = ROOT / "run" / "compose-test"
-SETTINGS = {"PILECHAIN_ADDRESS": ADDRESS, "PILECHAIN_SPEED": "300", "PILECHAIN_VERSION": "test"}
+SETTINGS = {"PILECHAIN_ADDRESS": ADDRESS, "PILECHAIN_SPEED": "300"}
 
 
 class Consortium:
-    """The eight companies, asked by their APIs on published ports and by their own commands."""
+    """The companies, asked by their APIs on published ports and by their own commands."""
 
     def __init__(self, podman: Podman) -> None:
         self.podman = podman
@@ -70,10 +73,22 @@ class Consortium:
         until(lambda: self.height(company) >= height, f"{company} at {height}", seconds)
         return until(lambda: self.podman.is_healthy(company), f"{company} healthy", seconds)
 
-    def agree(self) -> None:
-        """All nodes have the same state, and the books sum to zero."""
-        common = min(map(self.height, PORTS))
-        results = {company: self.get(company, f"/v1/headers/{common}")["result"]["state_root"] for company in PORTS}
+    def call(self, company: str, method: str, *arguments: str) -> str:
+        """A company's call of the governance contract, signed in its container; the transaction's id."""
+        command = ("pilechain", "tx", "governance", method, *arguments, "--output", "json")
+        return str(json.loads(self.podman.inside(company, *command, seconds=60))["id"])
+
+    def decide(self, method: str, *arguments: str) -> None:
+        """One company proposes; with five more, the regulator among them, it is decided."""
+        proposal = self.call("sgcc", method, *arguments)
+        for company in ("teld", "starcharge", "citygrid", "metrolab", "energybureau"):
+            self.call(company, "approve", "--proposal", proposal)
+
+    def agree(self, companies: Iterable[str]) -> None:
+        """These nodes have the same state, and the books sum to zero."""
+        common = min(map(self.height, companies))
+        path = f"/v1/headers/{common}"
+        results = {company: self.get(company, path)["result"]["state_root"] for company in companies}
         assert len(set(results.values())) == 1, results
         assert self.get("pilecare", "/v1/companies")["balances_sum_fen"] == 0
 
@@ -82,36 +97,42 @@ class Consortium:
 def consortium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
     """Images built, everything up. Afterwards nothing of it is left, whatever happened."""
     podman = Podman(tmp_path_factory.mktemp("podman"), PROJECT, SETTINGS)
-    podman.compose("down", "--volumes")  # of a run that was killed
+    podman.down()  # of a run that was killed
     podman.make_base()
     podman.build("broker", "localhost/pilechain-broker:test")
     for version in ("test", "next"):
         podman.build("node", f"localhost/pilechain:{version}", VERSION=version)
     try:
-        podman.compose("up", "--detach", "--no-build", seconds=180)
+        podman.up(*MEMBERS, "broker", "fleet")
         yield Consortium(podman)
     finally:
-        if request.session.stash.get(FAILED, False):
-            podman.save_logs(LOGS)
-        podman.compose("down", "--volumes", seconds=180)
+        podman.down()
+
+
+@pytest.fixture(autouse=True)
+def _logs(request: pytest.FixtureRequest, consortium: Consortium) -> Iterator[None]:
+    """After a failure, what the containers have said until then."""
+    yield
+    if request.node.stash.get(FAILED, False):
+        consortium.podman.save_logs(LOGS / request.node.name)
 
 
 def test_F61_eight_companies_and_the_broker_come_up_healthy(consortium: Consortium):
     """By the health checks of their images."""
-    for service in (*PORTS, "broker"):
-        until(lambda service=service: consortium.podman.is_healthy(service), f"{service} healthy", 90)
+    for service in (*MEMBERS, "broker"):
+        until(partial(consortium.podman.is_healthy, service), f"{service} healthy", 90)
     assert len(consortium.get("sgcc", "/v1/status")["consensus"]["peers"]) == 7
 
 
 def test_F61_sessions_settle(consortium: Consortium):
     """Cars charge at piles that know the broker by certificate; every company sees the bills."""
     until(lambda: consortium.settled("pilecare") >= 10, "10 sessions settled", 120)
-    consortium.agree()
+    consortium.agree(MEMBERS)
 
 
 def test_F61_containers_can_do_no_more_than_they_must(consortium: Consortium):
     """No root, no capability, no writing outside the volume, no secret in the environment, ports on loopback only."""
-    for service in (*PORTS, "broker", "fleet"):
+    for service in (*MEMBERS, "broker", "fleet"):
         container = consortium.podman.inspect(service)
         host = container["HostConfig"]
         assert container["Config"]["User"] == "10001:10001"
@@ -147,7 +168,7 @@ def test_F61_two_companies_killed_and_paused_are_not_missed(consortium: Consorti
     os.kill(podman.inspect("citygrid")["State"]["Pid"], signal.SIGKILL)
     consortium.goes_on("teld", blocks=5)
     podman.run("unpause", podman.name("metrolab"))
-    until(lambda: podman.inspect("citygrid")["State"]["StartedAt"] != started, "citygrid is started again", 30)
+    until(lambda: podman.inspect("citygrid")["State"]["StartedAt"] != started, "citygrid restarted", 30)
     for company in ("citygrid", "metrolab"):
         consortium.catches_up(company, "teld")
 
@@ -164,8 +185,9 @@ def test_F61_a_node_is_upgraded_in_its_place(consortium: Consortium):
     podman, before = consortium.podman, consortium.height("energybureau")
     label = "org.opencontainers.image.version"
     assert podman.inspect("energybureau")["Config"]["Labels"][label] == "test"
-    arguments = ("up", "--detach", "--no-build", "--no-deps", "--force-recreate", "energybureau")
-    podman.compose(*arguments, PILECHAIN_VERSION="next")
+    podman.run("stop", "--time", "30", podman.name("energybureau"))
+    podman.run("rm", podman.name("energybureau"))
+    podman.up("energybureau", version="next")
     assert podman.inspect("energybureau")["Config"]["Labels"][label] == "next"
     consortium.catches_up("energybureau", "teld")
     status = consortium.get("energybureau", "/v1/status")
@@ -174,11 +196,33 @@ def test_F61_a_node_is_upgraded_in_its_place(consortium: Consortium):
     consortium.goes_on("energybureau")
 
 
+def test_F61_a_new_company_is_admitted_follows_and_votes(consortium: Consortium):
+    """The members vote it in; it says which node is its own by way of another's; then its node follows the chain,
+    registers a vote key by itself, and the members give it its vote.
+    """
+    podman = consortium.podman
+    made = podman.compose("--profile", "newcomer", "up", "--no-build", "newcomer-setup")
+    company_key, node_key, address = (
+        re.search(rf"\b{name} +(\S+)", made)[1]  # type: ignore[index]
+        for name in ("company_key", "node_key", "address")
+    )
+    podman.up("newcomer")
+    identity = ("--display-name", "新运营商", "--roles", '["operator"]', "--company-key", company_key)
+    consortium.decide("propose_admit", "--company", "Newcomer", *identity)
+    node = ("--node-key", node_key, "--address", address)
+    consortium.call("newcomer", "set_node", *node, "--api", "sgcc:26657")
+    consortium.catches_up("newcomer", "teld")
+    registered = ("pilechain", "query", "state", seats.NEXT_KEYS.key().hex())
+    until(lambda: b"Newcomer".hex() in podman.inside("teld", *registered), "its vote key is registered", 60)
+    consortium.decide("propose_vote", "--company", "Newcomer")
+    until(lambda: consortium.get("newcomer", "/v1/status")["consensus"]["voting"], "newcomer votes", 60)
+
+
 def test_F61_all_agree_in_the_end_and_the_chain_verifies(consortium: Consortium):
     """Every company's books are the same, and one node's whole chain is executed again from genesis."""
     for company in PORTS:
         consortium.catches_up(company, "teld")
-    consortium.agree()
+    consortium.agree(PORTS)
     verified = consortium.podman.inside("metrolab", "pilechain", "verify", "--output", "json", seconds=120)
     assert json.loads(verified)["valid"]
 
@@ -190,5 +234,5 @@ def test_F61_stopped_in_order_and_gone_without_a_trace(consortium: Consortium):
     podman.run("stop", "--time", "30", podman.name("sgcc"))
     assert time.monotonic() - began < 20
     assert podman.inspect("sgcc")["State"]["ExitCode"] == 0
-    podman.compose("down", "--volumes", seconds=180)
+    podman.down()
     assert podman.left() == []
