@@ -48,21 +48,20 @@ class Podman:
     def compose(self, *arguments: str, seconds: float = 120) -> str:
         """What a podman-compose command prints."""
         compose = str(Path(sys.executable).with_name("podman-compose"))
-        return self._run([compose, "-p", self.project, *arguments], seconds, check=True)
+        files = ("-f", "docker-compose.yml", "-f", "deploy/podman-compose.yml", "--profile", "newcomer")
+        return self._run([compose, "-p", self.project, *files, *arguments], seconds, check=True)
 
     def up(self, *services: str, version: str = "test") -> None:
-        """Start services, after the one that makes their files (`deploy/podman-compose.yml` says why)."""
+        """Start services, or put another version in their place."""
         self.environment["PILECHAIN_VERSION"] = version
-        self.compose("up", "--no-build", "setup")
-        files = ("-f", "docker-compose.yml", "-f", "deploy/podman-compose.yml")
-        self.compose(*files, "up", "--detach", "--no-build", *services, seconds=180)
+        self.compose("up", "--detach", "--no-build", *services, seconds=180)
 
     def down(self) -> None:
         """Remove everything of the project."""
         paused = self.run("ps", "--filter", "status=paused", "--format", "{{.Names}}").split()
         for name in (each for each in paused if each.startswith(f"{self.project}_")):
             self.run("unpause", name)  # what is paused cannot be removed
-        self.compose("--profile", "newcomer", "down", "--volumes", seconds=180)
+        self.compose("down", "--volumes", seconds=180)
 
     def name(self, service: str) -> str:
         """The container of a service."""

@@ -36,7 +36,7 @@ MEMBERS = (
 )
 PORTS = {company: 26657 + 10 * at for at, company in enumerate((*MEMBERS, "newcomer"))}
 LOGS = ROOT / "run" / "compose-test"
-SETTINGS = {"PILECHAIN_ADDRESS": ADDRESS, "PILECHAIN_SPEED": "300"}
+SETTINGS = {"PILECHAIN_ADDRESS": ADDRESS, "PILECHAIN_SPEED": "300", "PILECHAIN_VERSION": "test"}
 
 
 class Consortium:
@@ -103,6 +103,7 @@ def consortium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     for version in ("test", "next"):
         podman.build("node", f"localhost/pilechain:{version}", VERSION=version)
     try:
+        podman.compose("up", "--no-build", "setup")
         podman.up(*MEMBERS, "broker", "fleet")
         yield Consortium(podman)
     finally:
@@ -185,8 +186,6 @@ def test_F61_a_node_is_upgraded_in_its_place(consortium: Consortium):
     podman, before = consortium.podman, consortium.height("energybureau")
     label = "org.opencontainers.image.version"
     assert podman.inspect("energybureau")["Config"]["Labels"][label] == "test"
-    podman.run("stop", "--time", "30", podman.name("energybureau"))
-    podman.run("rm", podman.name("energybureau"))
     podman.up("energybureau", version="next")
     assert podman.inspect("energybureau")["Config"]["Labels"][label] == "next"
     consortium.catches_up("energybureau", "teld")
@@ -201,7 +200,7 @@ def test_F61_a_new_company_is_admitted_follows_and_votes(consortium: Consortium)
     registers a vote key by itself, and the members give it its vote.
     """
     podman = consortium.podman
-    made = podman.compose("--profile", "newcomer", "up", "--no-build", "newcomer-setup")
+    made = podman.compose("up", "--no-build", "newcomer-setup")
     company_key, node_key, address = (
         re.search(rf"\b{name} +(\S+)", made)[1]  # type: ignore[index]
         for name in ("company_key", "node_key", "address")
