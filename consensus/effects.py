@@ -16,6 +16,7 @@ from ledger.block import Block, SealedHeader
 from ledger.errors import OurError
 from ledger.evidence import Equivocation
 from ledger.terms import Timeline
+from ledger.validators import Failure
 
 
 class Outcome(Struct, frozen=True):
@@ -59,6 +60,8 @@ class Execute(Struct, frozen=True):
     """
 
     block: Block
+    failures: tuple[Failure, ...]
+    """Turns up to this block that may still pass a member over: execution puts them under the state root."""
 
 
 class StoreSealed(Struct, frozen=True):

@@ -14,18 +14,11 @@ from ledger.genesis import Genesis
 from ledger.mmr import Mmr
 from ledger.terms import Timeline, first_timeline, terms_at
 from ledger.transaction import Branch
-from ledger.units import U63, Hash, Name
-from ledger.validators import PASS_OVER_DELAY, PASS_OVER_HEIGHTS, ValidatorSet, proposer, rotation
+from ledger.units import U63, Hash
+from ledger.validators import PASS_OVER_DELAY, PASS_OVER_HEIGHTS, Failure, ValidatorSet, proposer, rotation
 
 FAILURES_MAX = (PASS_OVER_DELAY + PASS_OVER_HEIGHTS) * 100
 """Every member may fail once at each height of the window in which failures count."""
-
-
-class Failure(Wire):
-    """A member whose turn came and went without a block."""
-
-    height: U63
-    company: Name
 
 
 class BranchPosition(Wire):

@@ -15,8 +15,10 @@ from ledger.errors import PeerError
 from ledger.evidence import vote_place
 from ledger.genesis import BLOCK_TRANSACTIONS_MAX
 from ledger.hashing import HASH_BYTES, Tag, sm3
+from ledger.mmr import MmrProof
+from ledger.snapshot import CHUNK_BYTES_MAX, Manifest
 from ledger.units import U32, U63, Hash, Signature
-from ledger.validators import VALIDATORS_MAX
+from ledger.validators import VALIDATORS_MAX, ValidatorSet
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 """Largest message: twice the bytes of a full block."""
@@ -24,6 +26,9 @@ HEADER_BYTES_MAX = 4096
 """A header's fixed fields and five branch rows take under 700 bytes; names may be long."""
 LEAVES_BYTES_MAX = BLOCK_TRANSACTIONS_MAX * HASH_BYTES
 """Most transactions that a proposal can name."""
+
+HAND_OVERS_MAX = 64
+"""Set changes in one answer: with 100 members of two keys each, 2 MiB."""
 
 HeaderBytes = Annotated[bytes, Meta(max_length=HEADER_BYTES_MAX)]
 Leaves = Annotated[bytes, Meta(max_length=LEAVES_BYTES_MAX)]
@@ -194,11 +199,102 @@ class Shown(Wire, tag=13):
         return decode(Header, self.proposal.header).height
 
 
+class FetchManifest(Wire, tag=20):
+    """Ask for what a snapshot consists of."""
+
+    height: U63
+    """Wanted; 0, or one that the sender has no more, for its newest."""
+
+
+class SnapshotManifest(Wire, tag=21):
+    """Which snapshot the sender has."""
+
+    manifest: Manifest | None
+    """None if it has none."""
+
+
+class FetchChunk(Wire, tag=22):
+    """Ask for a chunk of a snapshot."""
+
+    height: U63
+    index: U32
+
+
+class SnapshotChunk(Wire, tag=23):
+    """A chunk."""
+
+    height: U63
+    index: U32
+    data: Annotated[bytes, Meta(max_length=CHUNK_BYTES_MAX)]
+    """As `ledger.snapshot.pack_chunk` makes it; empty if the sender has it no more."""
+
+
+class FetchHandOvers(Wire, tag=24):
+    """Ask for the changes of the validator set."""
+
+    epoch: U32
+    """After the set of this epoch."""
+
+
+class HandOver(Wire):
+    """A change of the validator set, proven by the set before."""
+
+    sealed: SealedHeader
+    """The last block of the set before."""
+    next_set: ValidatorSet
+
+
+class HandOvers(Wire, tag=25):
+    """Changes of the set in order, as many as the answer's bound allows."""
+
+    epoch: U32
+    """As asked."""
+    changes: Annotated[tuple[HandOver, ...], Meta(max_length=HAND_OVERS_MAX)]
+
+
+class FetchAncestor(Wire, tag=27):
+    """Ask for the proof that a block is in the history of a later one."""
+
+    height: U63
+    of: U63
+    """Height of the later block."""
+
+
+class Ancestor(Wire, tag=28):
+    """A block of the history, proven by the range that the later block's result names."""
+
+    of: U63
+    """As asked."""
+    header: HeaderBytes
+    result: Annotated[bytes, Meta(max_length=1024)]
+    proof: MmrProof
+    """Header and result are empty, and so is this, if the sender has the block no more."""
+
+
+class HistoryBegins(Wire, tag=26):
+    """The answer to a request for blocks that the sender has pruned, or never had because it joined by snapshot."""
+
+    height: U63
+    """Its first block."""
+
+
 Proposing = PrePrepare | NewView
 Vouching = Prepare | Commit | Checkpoint | ViewChange
 Own = Proposing | Vouching
 """Signed messages: each is on its sender's disk before it leaves."""
-Message = Own | Status | FetchBlocks | SealedBlocks | Transactions | FetchBodies | Bodies | Shown
+Joining = (
+    FetchManifest
+    | SnapshotManifest
+    | FetchChunk
+    | SnapshotChunk
+    | FetchHandOvers
+    | HandOvers
+    | HistoryBegins
+    | FetchAncestor
+    | Ancestor
+)
+"""Between a node that joins and those that have the ledger; the replica takes no part in it."""
+Message = Own | Status | FetchBlocks | SealedBlocks | Transactions | FetchBodies | Bodies | Shown | Joining
 
 
 def decode_message(data: bytes) -> Message:

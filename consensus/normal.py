@@ -222,7 +222,9 @@ def finish(state: State, proposal: Proposal, certificate: CommitCertificate | No
     block = Block(proposal.header_raw, proposal.header, proposal.hash, proposal.transactions)
     tip = state.tip.after(proposal.header_raw, proposal.header, round_.validators)
     entry = state.entries[round_.height] = Entry(block, tip, certificate)
-    state.out.append(Execute(block))  # before the records: execution leaves no trace that a crash could contradict
+    state.out.append(
+        Execute(block, tip.failures)
+    )  # before the records: execution leaves no trace that a crash could contradict
     state.window.add(tip.time_ms, [tx.id for tx in block.transactions])
     state.pool.remove(block.transactions)
     state.tip = tip

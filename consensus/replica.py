@@ -100,13 +100,17 @@ class Replica:
         state = self.state
         if state.disk_full and not isinstance(message, READING):
             return
+        handler = HANDLERS.get(type(message))
+        if handler is None:
+            state.ignore("not for the replica", peer, message)
+            return
         verified = state.verifications
         try:
             if isinstance(message, Own | Shown) and not state.verifying.allows(peer, state.steady_ms):
                 raise PeerError(
                     "signs-too-much", f"{type(message).__name__} dropped: more signatures than members need"
                 )
-            HANDLERS[type(message)](state, peer, message)
+            handler(state, peer, message)
         except PeerError as error:
             state.out.append(Charge(peer, error.code, error.message, cut=error.code in CUTTING))
         if cost := state.verifications - verified:

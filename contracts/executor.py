@@ -1,8 +1,8 @@
 """The executor: a block and the state before it in, changes and receipts out. Pure, and alike on every validator.
 
 Order: due scheduled calls (by time, contract, id; the rest carried over when their gas is used up), transactions in
-block order, the bookkeeper's reward, branch heads. A call that fails leaves its receipt and nothing else. An
-unexpected exception inside a contract is our own bug: it stops the process as `OurError`, because a receipt made of
+block order, the bookkeeper's reward, branch heads, failed turns. A call that fails leaves its receipt and nothing else.
+An unexpected exception inside a contract is our own bug: it stops the process as `OurError`, because a receipt made of
 it could differ from machine to machine.
 """
 
@@ -29,13 +29,14 @@ from contracts.identity import COMPANIES, KEYS, PERMISSIONS, permission_key
 from contracts.library import METHODS, REWARD
 from contracts.margin import RewardArgs
 from contracts.numbers import IDENTITY
-from contracts.system import BRANCH_HEADS, COUNTERS, DeviceCounter, branch_key
+from contracts.system import BRANCH_HEADS, COUNTERS, FAILED_TURNS, DeviceCounter, FailedTurns, branch_key
 from ledger.block import BranchHead, Receipt
 from ledger.codec import decode, encode
 from ledger.errors import OurError, PeerError
 from ledger.hashing import Tag, sm3
 from ledger.terms import Timeline, advance, terms_at
 from ledger.transaction import ExpiryClass, Transaction
+from ledger.validators import Failure as FailedTurn
 
 SCHEDULED_GAS_MAX = 400_000_000
 """Gas limits of the scheduled calls of one block: a fifth of a block, so that they never crowd out its transactions."""
@@ -52,6 +53,8 @@ class BlockInput(Struct, frozen=True):
     proposer: str
     """The bookkeeper's company name."""
     transactions: tuple[Transaction, ...]
+    failures: tuple[FailedTurn, ...] = ()
+    """Turns up to this block that may still pass a member over."""
 
 
 class BlockOutcome(Struct, frozen=True):
@@ -91,6 +94,7 @@ def execute_block(state: StateReader, block: BlockInput) -> Generator[None, None
     if block.transactions:
         _reward(host, block)
         _move_branch_heads(host, block)
+    _note_failed_turns(host, block)
     timeline = _move_timeline(host, block.height + 1)
     return BlockOutcome(host.changes(), (*receipts, *scheduled), timeline)
 
@@ -264,3 +268,12 @@ def _move_timeline(host: Host, height: int) -> Timeline:
     if timeline != found:
         host.put(TIMELINE, b"", Decided(timeline))
     return timeline
+
+
+def _note_failed_turns(host: Host, block: BlockInput) -> None:
+    host.begin(b"", SYSTEM.to_bytes(4, "big"), REWARD_GAS)
+    noted = host.get(FAILED_TURNS, b"")
+    if block.failures and (noted is None or noted.turns != block.failures):
+        host.put(FAILED_TURNS, b"", FailedTurns(block.failures))
+    elif noted is not None and not block.failures:
+        host.delete(FAILED_TURNS, b"")

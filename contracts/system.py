@@ -7,6 +7,16 @@ from ledger.block import BranchHead
 from ledger.codec import Wire
 from ledger.transaction import Branch
 from ledger.units import U63
+from ledger.validators import Failure
+
+
+class FailedTurns(Wire):
+    """The turns of bookkeepers that came and went without a block and may still pass a member over. Here so that a node
+    that joins by snapshot knows them: from headers alone they follow only by way of all the turns before.
+    """
+
+    turns: tuple[Failure, ...]
+    """By height, then company."""
 
 
 class DeviceCounter(Wire):
@@ -17,6 +27,8 @@ class DeviceCounter(Wire):
 
 BRANCH_HEADS = Table(SYSTEM, b"b", BranchHead)
 """Key: the branch (1 byte)."""
+FAILED_TURNS = Table(SYSTEM, b"f", FailedTurns)
+"""One entry, under no key of its own; none while no turn has failed."""
 COUNTERS = Table(SYSTEM, b"c", DeviceCounter)
 
 
@@ -29,3 +41,9 @@ def branch_heads(state: StateReader) -> dict[Branch, BranchHead]:
     """Where each branch stands."""
     heads = {branch: BRANCH_HEADS.read(state, branch_key(branch)) for branch in Branch}
     return {branch: head for branch, head in heads.items() if head is not None}
+
+
+def failed_turns(state: StateReader) -> tuple[Failure, ...]:
+    """The failed turns that count."""
+    found = FAILED_TURNS.read(state)
+    return found.turns if found else ()

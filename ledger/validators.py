@@ -13,7 +13,7 @@ from ledger.codec import Wire, encode
 from ledger.errors import ClientError
 from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme, check_public_key
-from ledger.units import U32, Name, PublicKey
+from ledger.units import U32, U63, Name, PublicKey
 
 VALIDATORS_MIN = 4
 """PBFT needs n >= 3f + 1; with fewer than four not one fault is survived."""
@@ -92,6 +92,13 @@ class ValidatorSet(Wire):
         for member in self.validators:
             for key in (member.company_key, member.vote_key):
                 check_public_key(key, allowed)
+
+
+class Failure(Wire):
+    """A member whose turn came and went without a block."""
+
+    height: U63
+    company: Name
 
 
 def rotation(n: int, height: int, failures: Iterable[tuple[int, int]]) -> tuple[int, ...]:

@@ -86,6 +86,22 @@ class StoreSection(Struct, frozen=True):
 
     map_bytes: Annotated[int, Meta(ge=1 << 20, description="a number of bytes of at least 1 MiB")] = 64 << 30
     """Size of the sparse LMDB map: the most that the store can ever hold."""
+    snapshot_every: Annotated[int, Meta(ge=0, description="a number of blocks, 0 for none")] = 1_000
+    """A snapshot for nodes that join is made at each multiple of so many blocks; the newest two are kept. The same at
+    all members, so that one may be fetched from several of them.
+    """
+    keep_blocks: Annotated[int, Meta(ge=0, description="a number of blocks, 0 for all")] = 0
+    """Transactions, receipts and changes of older blocks are dropped, if they are also older than a device's record may
+    be and no snapshot needs them. Headers, seals, results and validator sets stay for ever: light clients need them.
+    """
+    join: Literal["replay", "snapshot"] = "replay"
+    """How a node without a ledger gets it: by executing all blocks, or by the newest snapshot of its peers."""
+    trust_height: Annotated[int, Meta(ge=0, description="a height, 0 for none")] = 0
+    """A block that is known to be true, from a partner or a page of the explorer: keys of members that left long ago
+    could seal a false history, and a node that joins cannot tell the two apart.
+    """
+    trust_hash: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$", description="a header hash of 64 hex digits")] = ""
+    """That block's header hash."""
 
 
 class LogSection(Struct, frozen=True):

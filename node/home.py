@@ -39,6 +39,21 @@ class Home(Struct, frozen=True):
         return self.root / "data" / "ledger"
 
     @property
+    def snapshots(self) -> Path:
+        """Snapshots of the ledger for nodes that join."""
+        return self.root / "data" / "snapshots"
+
+    @property
+    def joining(self) -> Path:
+        """What is here already of a snapshot that this node joins by."""
+        return self.root / "data" / "joining"
+
+    @property
+    def rejoin(self) -> Path:
+        """Mark that this node joins by snapshot at its next start, though it has a ledger."""
+        return self.root / "data" / "rejoin"
+
+    @property
     def wal(self) -> Path:
         """Write-ahead log of votes and of committed, unsealed blocks."""
         return self.root / "data" / "wal"

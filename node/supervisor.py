@@ -35,6 +35,8 @@ would trust votes that a power cut takes away.
 """
 DEATHS_BY_DAMAGE = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
 """How LMDB ends a process whose file is not what it wrote."""
+EXIT_AGAIN = 75
+"""Exit code (EX_TEMPFAIL of sysexits.h) of a core that wants to be started again, to join by snapshot."""
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Pause before the n-th restart in a row; the last goes on."""
 STOP_GRACE_S = 10.0

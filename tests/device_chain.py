@@ -13,6 +13,7 @@ from consensus.head import genesis_head
 from contracts import abi, executor
 from contracts.contract import Role
 from contracts.genesis import AccountSetup, CompanySetup, Consortium, FeeSetup, PileSetup, genesis_state
+from contracts.host import TIMELINE, Decided
 from contracts.tariff import ServiceFee
 from devices.light_state import LightState
 from devices.pile_parts import PileConfig
@@ -149,6 +150,10 @@ class DeviceChain:
                 snapshot,
                 executor.BlockInput(self.chain_id, self.height, self.now_ms, proposer, ordered),
             )
+            timeline = outcome.timeline
+            if next_set:  # as a decision of K + 1 blocks ago would have it
+                timeline = (Terms(self.height + 1, next_set, (), self.genesis.parameters),)
+                outcome.changes[TIMELINE.key()] = encode(Decided(timeline))
             change = StateTree(snapshot, snapshot.state_root).apply(outcome.changes)
         leaves = receipts_root([receipt_leaf(receipt) for receipt in outcome.receipts])
         result = Result(
@@ -164,7 +169,6 @@ class DeviceChain:
         )
         sealed = self.sign(raw, result, self.set)
         tip = self.head.tip.after(raw, header, self.set)
-        timeline = (Terms(self.height + 1, following, (), self.genesis.parameters),)
         self.head = self.head.after(tip, result_digest(sealed.result), timeline)
         work = BlockWork(tuple(sorted(outcome.changes.items())), change.tiles, outcome.receipts)
         self.store.write(

@@ -19,7 +19,8 @@ from node.cli.repair import forget_votes
 from node.home import Home
 from node.storage import files
 from node.storage.copy import copy_ledger
-from node.storage.reader import DATA_FILE, LedgerReader
+from node.storage.layout import DATA_FILE
+from node.storage.reader import LedgerReader
 
 MANIFEST = "manifest.json"
 MANIFEST_BYTES_MAX = 128 * 1024

@@ -34,6 +34,7 @@ from ledger.genesis import Genesis
 from ledger.keys import verify_many
 from ledger.transaction import ExpiryClass, Transaction, decode_transaction
 from ledger.validators import proposer
+from node.cli.verify_part import PartVerified, verify_part
 from node.core.execution import Execution
 from node.core.stages import Stages
 from node.effects import StoreSealed
@@ -52,14 +53,19 @@ class Verified(Struct, frozen=True):
     state_root: str
 
 
-def verify_chain(ledger: Path, genesis: Genesis, progress: Callable[[int, int], None]) -> Verified:
-    """Check the store in `ledger` against a genesis document; `progress(height, newest)` is called now and then.
+def verify_chain(ledger: Path, genesis: Genesis, progress: Callable[[int, int], None]) -> Verified | PartVerified:
+    """Check the store in `ledger` against a genesis document; `progress(height, newest)` is called now and then. Of a
+    store without its oldest blocks as much is checked as can be.
 
     Raises ClientError `chain-invalid`, naming height and reason, and `store-missing`.
     """
     source = LedgerReader(ledger)
+    with source.snapshot() as snapshot:
+        is_partial = snapshot.first_whole > 1 and snapshot.height > 0
     with tempfile.TemporaryDirectory(prefix="pilechain-verify-") as folder:
         try:
+            if is_partial:
+                return verify_part(source, genesis, Path(folder), progress)
             scratch = Store(Path(folder), genesis, genesis_state(genesis), durable=False)  # four times as fast
             return _Check(source, scratch, genesis).run(progress)
         finally:
@@ -120,14 +126,14 @@ class _Check:
         self._header(header, head, transactions)
         self._signatures(height, transactions, receipts)
         block = Block(sealed.header, header, header_hash(sealed.header), transactions)
-        outcome = self._execution.run(block)
+        tip = head.tip.after(sealed.header, header, head.validators)
+        outcome = self._execution.run(block, tip.failures)
         work = outcome.work
         _demand(
             isinstance(work, BlockWork) and work.receipts == receipts,
             height,
             "the receipts are not those of its execution",
         )
-        tip = head.tip.after(sealed.header, header, head.validators)
         after = head.after(tip, result_digest(sealed.result), outcome.timeline)
         self._result(result, head, outcome.state_root, outcome.receipts_root, after.validators.hash())
         self._scratch.write([StoreSealed(block, sealed, outcome, after)])

@@ -4,7 +4,7 @@ import sys
 from argparse import ArgumentParser
 from pathlib import Path
 
-from node.core.process import main
+from node.core.start import main
 
 parser = ArgumentParser(prog="python -m node.core", description="Run the core process of a node.")
 parser.add_argument("--home", type=Path, required=True, help="folder of the node")

@@ -16,6 +16,7 @@ from ledger.block import Block, receipt_leaf, receipts_root
 from ledger.errors import require
 from ledger.genesis import Genesis
 from ledger.state_tree import StateTree
+from ledger.validators import Failure
 from node.core.layers import Layer, LayeredState
 from node.core.stages import Stages
 from node.effects import Outcome
@@ -44,7 +45,7 @@ class Execution:
             self._height = snapshot.height
             self._root = snapshot.state_root
 
-    def execute(self, block: Block, failed: Callable[[BaseException], None]) -> None:
+    def execute(self, block: Block, failures: tuple[Failure, ...], failed: Callable[[BaseException], None]) -> None:
         """Queue a block, the next height. Bounded by the engine: at most K are executed and not stored."""
 
         def done(future: asyncio.Future[Outcome]) -> None:
@@ -54,10 +55,10 @@ class Execution:
             elif not future.cancelled():
                 self._executed(future.result())
 
-        asyncio.get_running_loop().run_in_executor(self._thread, self.run, block).add_done_callback(done)
+        asyncio.get_running_loop().run_in_executor(self._thread, self.run, block, failures).add_done_callback(done)
 
-    def run(self, block: Block) -> Outcome:
-        """Execute a block, the next height. In the thread."""
+    def run(self, block: Block, failures: tuple[Failure, ...]) -> Outcome:
+        """Execute a block, the next height, given the turns that failed up to it. In the thread."""
         header = block.header
         require(header.height == self._height + 1, "execute-order", f"height {header.height} on top of {self._height}")
         given = BlockInput(
@@ -66,6 +67,7 @@ class Execution:
             time_ms=header.time_ms,
             proposer=header.proposer,
             transactions=block.transactions,
+            failures=failures,
         )
         with self._reader.snapshot() as base:
             layers = [layer for layer in self._layers if layer.height > base.height]

@@ -19,6 +19,8 @@ from consensus.messages import (
     Bodies,
     FetchBlocks,
     FetchBodies,
+    HistoryBegins,
+    Joining,
     SealedBlock,
     SealedBlocks,
     Status,
@@ -30,6 +32,7 @@ from ledger.errors import OurError, PeerError
 from node.clock import ChainClock, steady_ms
 from node.core.admission import Admission
 from node.core.complaints import Complaints
+from node.core.donor import Donor
 from node.core.execution import Execution
 from node.core.inbox import Inbox, RawMessage
 from node.core.stages import Stages
@@ -85,6 +88,7 @@ class Performer:
         admission: Admission,
         network: PeerNetwork,
         reader: LedgerReader,
+        donor: Donor,
         complaints: Complaints,
         stages: Stages,
         accuse: Callable[[Accuse], None],
@@ -101,6 +105,7 @@ class Performer:
         self._admission = admission
         self._network = network
         self._reader = reader
+        self._donor = donor
         self._complaints = complaints
         self._stages = stages
         self._fail = fail
@@ -170,6 +175,9 @@ class Performer:
             message = decode_message(event.payload)
         except PeerError as error:
             return [self._cut_off(Charge(peer, error.code, error.message, cut=True))]
+        if isinstance(message, Joining):
+            self._donor.hear(peer, message)
+            return []
         return [self._cut_off(effect) for effect in self._engine.handle(Received(peer, message))]
 
     def _cut_off(self, effect: Effect) -> Effect:
@@ -232,7 +240,7 @@ class Performer:
         self._admission.verify(effect.raws, effect.source)
 
     def _execute(self, effect: Execute) -> None:
-        self._execution.execute(effect.block, self._fail)
+        self._execution.execute(effect.block, effect.failures, self._fail)
 
     def _truncate(self, effect: Truncate) -> None:
         work = asyncio.get_running_loop().run_in_executor(self._wal_thread, self._wal.truncate, effect.height)
@@ -277,12 +285,14 @@ class Performer:
         return error is None
 
     def _read_blocks(self, first: int, last: int) -> bytes:
-        """A SealedBlocks message with as many blocks from `first` on as fit into it; empty if there are none. In a
-        thread.
+        """A SealedBlocks message with as many blocks from `first` on as fit into it; HistoryBegins if they are pruned;
+        empty if there are none. In a thread.
         """
         blocks: list[SealedBlock] = []
         size_bytes = 0
         with self._reader.snapshot() as snapshot:
+            if first < snapshot.first_block:
+                return encode(HistoryBegins(snapshot.first_block))
             for height in range(first, min(last, snapshot.height) + 1):
                 sealed = snapshot.sealed(height)
                 if sealed is None:

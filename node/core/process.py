@@ -1,22 +1,14 @@
-"""The core process: consensus, execution and the ledger store of one node. `python -m node.core --home FOLDER`.
+"""The core of one node: consensus, execution and the ledger store, built and run.
 
-Builds the parts, starts them in the order in which they need each other, and stops them in the opposite one. Exit
-codes: 0 after SIGTERM or SIGINT, 2 for settings or files that somebody must mend, 70 when the node stopped itself (a
-bug, or damage to its disk).
+Builds the parts, starts them in the order in which they need each other, and stops them in the opposite one.
 """
 
 import asyncio
-import gc
-import os
-import signal
-import sys
 from collections import deque
 from collections.abc import Coroutine, Iterator
-from pathlib import Path
 from typing import Any
 
 import structlog
-import uvloop
 from msgspec.structs import asdict
 
 import node
@@ -25,48 +17,51 @@ from contracts.genesis import genesis_state
 from ledger.codec import decode_trusted
 from ledger.errors import ClientError, OurError
 from ledger.genesis import Genesis
-from ledger.terms import Timeline
+from ledger.terms import Timeline, terms_at
 from ledger.transaction import ExpiryClass, Signed, Transaction, transaction_id
 from node.config import Config, split_address
 from node.core.admission import Admission
 from node.core.complaints import Complaints
+from node.core.donor import Donor
 from node.core.duties import Duties, load_company_signer
 from node.core.execution import Execution
 from node.core.inbox import Inbox
 from node.core.lock import lock
 from node.core.performer import Performer
+from node.core.pruner import Pruner
+from node.core.snapshot_keeper import SnapshotKeeper
 from node.core.stages import Stages
 from node.core.vote_keys import VoteKeys
 from node.effects import TICK_MS, DiskFull, Executed, Outcome, Stored
 from node.engine import Engine, EngineSetup
 from node.home import Home
 from node.ipc.socket import IpcServer
-from node.logs import configure_logs
 from node.network.tls import client_context, node_key, server_context
 from node.network.transport import PeerNetwork
 from node.storage.reader import Snapshot
+from node.storage.snapshots import Snapshots
 from node.storage.store import Store, StoreFullError
 from node.storage.wal import WriteAheadLog, is_full, newest_segment
 from node.storage.writer import StoreWriter
-from node.supervisor import EXIT_HALTED, EXIT_SETTINGS
 
 WATCH_S = 1.0
 """How often dead readers are cleared away and the disk's room is looked at."""
-HALTED_HINT = (
-    "a bug, or damage to the disk: `pilechain repair` examines log and ledger, `pilechain verify` believes nothing"
-)
 LAG_TICKS = 200
 """Ticks (10 s) over which the loop's worst delay is told."""
 
 log = structlog.get_logger()
 
 
+class RejoinError(Exception):
+    """The process must begin again, by joining."""
+
+
 class Core:
     """One node's core, built and ready to run."""
 
     def __init__(self, home: Home, config: Config) -> None:
-        """Open everything. Must be called inside the event loop. Raises ClientError for what somebody must mend,
-        OurError for damage.
+        """Open everything, in a home that this process has locked. Must be called inside the event loop. Raises
+        ClientError for what somebody must mend, OurError for damage.
         """
         self._home = home
         self._config = config
@@ -76,10 +71,13 @@ class Core:
         self._stages = stages = Stages()
         self._inbox = inbox = Inbox()
         self._lag_ms: deque[int] = deque([0], LAG_TICKS)
-        self._end: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._end: asyncio.Future[None] = self._loop.create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_full = False
         self._dialled: Timeline | None = None
+        self._pruned: dict[str, int] = {}
+        """Peers that no longer have the blocks that we need next -> the first that they have."""
         complaints = Complaints(log)
 
         passphrase = home.passphrase(config)
@@ -103,7 +101,7 @@ class Core:
         self._writer = StoreWriter(store, self._stored, self._disk_full, stages)
         self._execution = Execution(store, genesis, self._executed, stages)
         self._admission = Admission(self._precheck, self._engine.holds, inbox.put, complaints.about, stages)
-        contexts = _contexts(home, config, passphrase)
+        contexts = tls_contexts(home, config, passphrase)
         self._warn_of_wrong_keys()
         self._network = PeerNetwork(self._company, genesis.hash(), self._members.get, contexts, inbox, complaints)
         self._ipc = IpcServer(self._admission.submit, self.status)
@@ -119,6 +117,11 @@ class Core:
             self._admission,
             log,
         )
+        snapshots = Snapshots(home.snapshots)
+        self._donor = Donor(store, snapshots, self._network, self._history_begins, self.fail)
+        self._keeper = SnapshotKeeper(store, snapshots, config.store.snapshot_every, self._fail_from_thread, log)
+        keep = config.store.keep_blocks
+        self._pruner = Pruner(store, self._writer, keep, lambda: self._keeper.needed, genesis.parameters, log)
         self._performer = Performer(
             self._engine,
             inbox,
@@ -129,6 +132,7 @@ class Core:
             self._admission,
             self._network,
             store,
+            self._donor,
             complaints,
             stages,
             self._duties.accuse,
@@ -141,12 +145,13 @@ class Core:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(self._on_loop_error)
         try:
-            for work in (self._performer.run(), self._writer.run(), self._tick(), self._watch()):
+            for work in (self._performer.run(), self._writer.run(), self._pruner.run(), self._tick(), self._watch()):
                 self._spawn(work)
             self._inbox.ring()  # the engine learns the time before anybody asks it anything
             self._network.start(split_address(self._config.p2p.listen))
             self._dial()
             self._ipc.height = self._engine.status().sealed
+            self._keeper.start(self._ipc.height)
             await self._ipc.start(self._home.socket)
             log.info("core_started", height=self._ipc.height, listen=self._config.p2p.listen)
             await self._end
@@ -191,7 +196,30 @@ class Core:
 
     # ── reports of the parts ─────────────────────────────────────────────────────────────────────────────────────────
 
+    def _history_begins(self, peer: str, height: int) -> None:
+        """A peer has pruned the blocks that we need next. One alone may lie; among f + 1 is an honest one."""
+        sealed = self._engine.status().sealed
+        self._pruned = {name: first for name, first in {**self._pruned, peer: height}.items() if first > sealed + 1}
+        if len(self._pruned) >= terms_at(self._timeline, sealed + 1).validators.weak_quorum:
+            first = min(self._pruned.values())
+            log.warning("history_pruned", sealed=sealed, peers_begin_at=first, peers=sorted(self._pruned))
+            if self._config.store.join == "snapshot":
+                self._home.rejoin.touch()
+                self.fail(RejoinError())
+            else:
+                self.fail(
+                    ClientError(
+                        "history-pruned",
+                        f"this node stands at height {sealed}, its peers keep blocks from {first} on; set store.join = "
+                        '"snapshot" to join again by snapshot (its own older blocks are given up), or restore a backup',
+                    )
+                )
+
+    def _fail_from_thread(self, error: BaseException) -> None:
+        self._loop.call_soon_threadsafe(self.fail, error)
+
     def _stored(self, height: int) -> None:
+        self._keeper.stored(height)
         self._inbox.put(Stored(height))
         self._ipc.sealed(height)
 
@@ -274,12 +302,13 @@ class Core:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._network.stop()
+        self._keeper.close()
+        self._donor.close()
         self._admission.close()
         self._execution.close()
         self._writer.close()
         self._performer.close()
         self._store.close()
-        os.close(self._lock)
         log.info("core_stopped")
 
     def _warn_of_wrong_keys(self) -> None:
@@ -330,7 +359,8 @@ def _open_wal(home: Home, keys: VoteKeys | None) -> WriteAheadLog:
         raise ClientError("disk-full", f"{home.wal}: {error}; make room") from error
 
 
-def _contexts(home: Home, config: Config, passphrase: bytes) -> tuple[Any, Any]:
+def tls_contexts(home: Home, config: Config, passphrase: bytes) -> tuple[Any, Any]:
+    """TLS contexts for accepted and for dialled connections."""
     p2p = config.p2p
     files = home.path(p2p.ca), home.path(p2p.certificate), home.path(p2p.key), passphrase
     return server_context(*files), client_context(*files)
@@ -345,31 +375,3 @@ def _recent(snapshot: Snapshot, genesis: Genesis) -> Iterator[tuple[int, tuple[b
     for height in range(max(first, 1), snapshot.height + 1):
         ids = tuple(transaction_id(decode_trusted(Signed, raw).body) for raw in snapshot.transactions(height))
         yield snapshot.result(height).time_ms, ids
-
-
-async def _run(home: Home, config: Config) -> None:
-    core = Core(home, config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, core.stop)
-    # What exists now lives as long as the process. Work comes and goes by the ten thousand without cycles; the default
-    # thresholds would walk all that waits, for tens of milliseconds, again and again.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    await core.run()
-
-
-def main(folder: Path) -> int:
-    """Run the core process of the node in a folder until it is told to stop; returns the exit code."""
-    home = Home(folder.expanduser().absolute())
-    try:
-        config = home.config()
-        configure_logs(config.log, company=config.node.company, process="core")
-        uvloop.run(_run(home, config))
-    except ClientError as error:
-        sys.stderr.write(f"pilechain core: {error}\n")
-        return EXIT_SETTINGS
-    except Exception as error:
-        log.critical("core_halted", error=str(error), hint=HALTED_HINT, exc_info=error)
-        return EXIT_HALTED
-    return 0

@@ -50,9 +50,10 @@ class Indexer:
 
     def index_up_to(self, newest: int) -> int:
         """Index the next batch of blocks, up to `newest` at the most; the height reached."""
-        batch = Batch(self.height)
+        batch = Batch(self._first_here() - 1)
         touched: set[str] = set()
-        while batch.height < min(newest, self.height + BATCH_BLOCKS_MAX):
+        end = min(newest, batch.height + BATCH_BLOCKS_MAX)
+        while batch.height < end:
             block = self._read(batch.height + 1)
             batch.height = block.height
             _add_block(batch, block)
@@ -64,6 +65,14 @@ class Indexer:
                 batch.piles = chain_views.piles_named(snapshot, sorted(touched))
         read_model.apply(self._engine, batch)
         return batch.height
+
+    def _first_here(self) -> int:
+        """The next block to index: what this node has pruned, or never had because it joined by snapshot, stays out."""
+        with self._ledger.snapshot() as snapshot:
+            first = snapshot.first_whole
+        if first > self.height + 1:
+            log.warning("indexer.gap", indexed=self.height, blocks_begin=first, hint="older blocks are not here")
+        return max(self.height + 1, first)
 
     def _open(self) -> int:
         with self._ledger.snapshot() as snapshot:

@@ -19,7 +19,7 @@ from aiohttp import web
 from sqlalchemy import Engine
 
 from devices.mqtt import MqttSettings
-from ledger.errors import ClientError
+from ledger.errors import ClientError, OurError
 from node.cli.submit import load_signer
 from node.config import Config, split_address
 from node.edge.api.agreement import Agreement
@@ -44,6 +44,8 @@ from node.storage.reader import LedgerReader
 PARTS = ("api", "gateway", "indexer")
 GATEWAY_SENDERS = 16
 """Publications under way at once: a gateway answers many devices, each in order."""
+LEDGER_LOOK_S = 2.0
+"""How often the edge looks whether what it reads is still the ledger that core writes."""
 EXIT_SETTINGS = 2
 EXIT_FAILED = 1
 
@@ -93,7 +95,7 @@ async def _serve(home: Home, config: Config, parts: frozenset[str]) -> None:
         engine = open_read_model(home.index)
         stack.callback(engine.dispose)
         indexer = Indexer(ledger, engine, link) if "indexer" in parts else None
-        work: list[Coroutine[Any, Any, None]] = [link.run()]
+        work: list[Coroutine[Any, Any, None]] = [link.run(), _end_with(ledger)]
         if indexer is not None:
             work.append(indexer.run())
         if "api" in parts:
@@ -110,6 +112,15 @@ async def _serve(home: Home, config: Config, parts: frozenset[str]) -> None:
         async with asyncio.TaskGroup() as group:
             for coroutine in work:
                 group.create_task(coroutine)
+
+
+async def _end_with(ledger: LedgerReader) -> None:
+    """End the process, to be started again, when core has put another store in the place of this one."""
+    while True:
+        await asyncio.sleep(LEDGER_LOOK_S)
+        if ledger.is_replaced():
+            message = "this node joined again by snapshot; the edge starts anew with its new ledger"
+            raise OurError("ledger-replaced", message)
 
 
 def _services(config: Config, ledger: LedgerReader, link: CoreLink, engine: Engine) -> Services:

@@ -3,6 +3,7 @@ sessions.
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 from contracts.registry import PILES, STATES, Pile
 from contracts.session import SESSIONS, State
@@ -50,8 +51,8 @@ def prove_receipt(snapshot: Snapshot, blocks: Blocks, tx_id: bytes) -> tuple[byt
     otherwise cost its square.
     """
     place = snapshot.locate(tx_id)
-    if place is None:
-        return None
+    if place is None or place.height < snapshot.first_whole:
+        return None  # not sealed, or its receipt is with nodes that keep more
     height, index = place
     block = blocks.get(height)
     sealed = _sealed(snapshot, height)
@@ -92,35 +93,19 @@ def state_entries(snapshot: Snapshot, keys: tuple[bytes, ...]) -> tuple[StateEnt
 
 
 def set_changes(snapshot: Snapshot, after: int) -> Iterator[SetChange]:
-    """Hand-overs at heights from `after` on, oldest first, at most 32.
-
-    Found by bisection over the sets' epochs, which only grow: a device away for years costs some hundred reads.
-    """
-    low = max(after, 1)
-    for _ in range(SET_CHANGES_MAX):
-        if low >= snapshot.height:
-            return
-        epoch = _epoch(snapshot, low)
-        if _epoch(snapshot, snapshot.height) == epoch:
-            return
-        high = snapshot.height
-        while high - low > 1:
-            middle = (low + high) // 2
-            if _epoch(snapshot, middle) == epoch:
-                low = middle
-            else:
-                high = middle
-        sealed = _sealed(snapshot, low)
+    """Hand-overs at heights from `after` on, oldest first, at most 32."""
+    heights = (height for _, height in snapshot.hand_overs() if height >= after)
+    for height in islice(heights, SET_CHANGES_MAX):
+        sealed = _sealed(snapshot, height)
         next_set = snapshot.validator_set(decode_trusted(Result, sealed.result).next_set_hash)
         if next_set is None:
             return
         yield SetChange(sealed, next_set)
-        low = high
 
 
 def first_height_after(snapshot: Snapshot, time_ms: int) -> int:
-    """The first sealed height with a later time; one above the newest if there is none."""
-    low, high = 0, snapshot.height + 1
+    """The first height, of the blocks that are here, with a later time; one above the newest if there is none."""
+    low, high = snapshot.first_block - 1, snapshot.height + 1
     while high - low > 1:
         middle = (low + high) // 2
         if decode_trusted(Header, _stored(snapshot, middle).header).time_ms > time_ms:
@@ -145,8 +130,3 @@ def _sealed(snapshot: Snapshot, height: int) -> SealedHeader:
 
 def _set_of(sealed: SealedHeader) -> bytes:
     return decode_trusted(Header, sealed.header).set_hash
-
-
-def _epoch(snapshot: Snapshot, height: int) -> int:
-    members = snapshot.validator_set(_set_of(_stored(snapshot, height)))
-    return members.epoch if members else 0

@@ -21,15 +21,8 @@ from ledger.block import header_hash, history_leaf, result_digest
 from ledger.hashing import ZERO_HASH
 from ledger.state_tree import StateTree
 from ledger.transaction import decode_transaction
-from node.storage.reader import (
-    EXPORT_S,
-    Databases,
-    LedgerReader,
-    Snapshot,
-    height_key,
-    node_key,
-    tile_key,
-)
+from node.storage.layout import Databases, height_key, node_key, tile_key
+from node.storage.reader import EXPORT_S, LedgerReader, Snapshot
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """Read in one snapshot at most."""

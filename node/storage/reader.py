@@ -20,22 +20,19 @@ from ledger.codec import decode_trusted
 from ledger.errors import ClientError, OurError, PeerError
 from ledger.genesis import Genesis
 from ledger.merkle import MerkleProof, merkle_proof
-from ledger.mmr import MmrProof, mmr_proof
+from ledger.mmr import Mmr, MmrProof, mmr_proof
 from ledger.state_proof import StateProof
 from ledger.state_tree import StateTree
 from ledger.transaction import transaction_leaf
 from ledger.validators import ValidatorSet
+from node.storage.layout import DATA_FILE, Databases, damage, epoch_key, height_key, node_key, tile_key
 
-STORE_FORMAT = 2
-"""Layout of the databases below; a store of another format is refused, never guessed at."""
 MAP_BYTES = 64 * 1024**3
 """Size of the map: address space, not memory or disk. Fixed, because resizing it under readers is where LMDB users lose
 nights.
 """
 KEY_BYTES_MAX = 511
 """LMDB's longest key."""
-DATA_FILE = "data.mdb"
-"""What LMDB calls its file."""
 READERS_MAX = 126
 """Slots for read transactions: api, gateway and indexer processes with their threads."""
 EXPORT_S = 0.1
@@ -73,65 +70,6 @@ class StaleReader(NamedTuple):
     pid: int
     lag: int
     """Write transactions since it began to read."""
-
-
-class Databases:
-    """Handles of the named databases in an open environment."""
-
-    def __init__(self, env: lmdb.Environment, *, create: bool) -> None:
-        def database(name: str) -> Any:
-            return env.open_db(name.encode(), create=create)
-
-        self.file = Path(env.path()) / DATA_FILE
-        self.meta = database("meta")
-        """`format`, `genesis`, `height`, `head` (where the chain stands), `state_root`."""
-        self.headers = database("headers")
-        """Height (8 bytes) -> SealedHeader."""
-        self.bodies = database("bodies")
-        """Height -> the block's transactions as received."""
-        self.receipts = database("receipts")
-        """Height -> receipts: the transactions' in block order, then the scheduled calls'."""
-        self.changes = database("changes")
-        """Height -> sorted (key, value or None): what the block changed in the state."""
-        self.state = database("state")
-        """Key -> value."""
-        self.tiles = database("tiles")
-        """`tile_key(path)` -> tile of the state tree."""
-        self.history = database("history")
-        """Level (1 byte) and index (8) -> node of the mountain range."""
-        self.transactions = database("transactions")
-        """Id -> height (8) and index (4)."""
-        self.sets = database("sets")
-        """Hash -> ValidatorSet."""
-        self.all = [value for name, value in vars(self).items() if name != "file"]
-
-    def damage(self, what: str) -> OurError:
-        """The error to raise for something that cannot be read."""
-        return damage(self.file, what)
-
-
-def damage(file: Path, what: str) -> OurError:
-    """The error to raise for a store that cannot be read."""
-    return OurError(
-        "store-damaged",
-        f"{file}: {what}. `pilechain verify` tells how far the chain is good; `pilechain repair` sets a damaged ledger "
-        "aside, and it is fetched from the peers again",
-    )
-
-
-def height_key(height: int) -> bytes:
-    """Key of a height: big-endian, so that LMDB's order is the chain's and new blocks are appended."""
-    return height.to_bytes(8, "big")
-
-
-def node_key(level: int, index: int) -> bytes:
-    """Key of a mountain range node."""
-    return bytes([level]) + index.to_bytes(8, "big")
-
-
-def tile_key(path: bytes) -> bytes:
-    """Key of a tile. LMDB has no empty keys, and the top's path is empty."""
-    return b"/" + path
 
 
 class Snapshot:
@@ -185,6 +123,12 @@ class Snapshot:
         value: bytes | None = self._txn.get(key, db=self._db.state) if 1 <= len(key) <= KEY_BYTES_MAX else None
         return value
 
+    @property
+    def entries(self) -> int:
+        """How many entries the state has."""
+        count: int = self._txn.stat(self._db.state)["entries"]
+        return count
+
     def scan(self, prefix: bytes, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """State entries whose keys begin with `prefix` and lie behind `after`, in key order. The caller stops when it
         has enough.
@@ -231,22 +175,68 @@ class Snapshot:
         _check_index(index, len(leaves))
         return merkle_proof(leaves, index)
 
-    def prove_history(self, old_height: int) -> MmrProof:
+    def prove_history(self, old_height: int, height: int | None = None) -> MmrProof:
         """Proof that a block is an ancestor: its leaf (number old_height - 1) against the history root in the result of
-        this height.
+        `height`, or of this height.
 
-        Raises ClientError `height-unknown` unless 1 <= old_height < height.
+        Raises ClientError `height-unknown` unless 1 <= old_height < height <= this height, `height-pruned` for blocks
+        before those that a node began with which joined by snapshot.
         """
-        if not 1 <= old_height < self.height:
-            raise ClientError("height-unknown", f"ancestors of height {self.height} are 1 to {self.height - 1}")
-        return mmr_proof(
-            self.height - 1, old_height - 1, lambda level, at: self._must(self._db.history, node_key(level, at))
-        )
+        newer = self.height if height is None else height
+        if not 1 <= old_height < newer <= self.height:
+            raise ClientError("height-unknown", f"ancestors of height {newer} are 1 to {newer - 1}")
+        if not self.has_history(old_height):
+            raise self._absent(old_height)
+        return mmr_proof(newer - 1, old_height - 1, lambda level, at: self._must(self._db.history, node_key(level, at)))
+
+    def has_history(self, height: int) -> bool:
+        """Whether the mountain range's nodes are here from this block on."""
+        return self._txn.get(node_key(0, height - 1), db=self._db.history) is not None
+
+    def history(self, count: int) -> Mmr:
+        """The mountain range over the first `count` blocks. Raises OurError `store-damaged` for blocks before those
+        that a node began with which joined by snapshot.
+        """
+        peaks, index = [], 0
+        for level in reversed(range(count.bit_length())):
+            if count >> level & 1:
+                peaks.append(self._must(self._db.history, node_key(level, index >> level)))
+                index += 1 << level
+        return Mmr(count, tuple(peaks))
 
     def validator_set(self, set_hash: bytes) -> ValidatorSet | None:
         """A set that was ever in force, or None."""
         data = self._txn.get(set_hash, db=self._db.sets)
         return None if data is None else self._decode(ValidatorSet, data, f"validator set {set_hash.hex()}")
+
+    def hand_overs(self, epoch: int = 0) -> Iterator[tuple[int, int]]:
+        """(epoch, height) of the hand-overs to the sets behind an epoch, in order: the height is that of the last block
+        of the set before.
+        """
+        with self._txn.cursor(db=self._db.hand_overs) as cursor:
+            found = cursor.set_range(epoch_key(epoch))
+            while found:
+                key, value = cursor.item()
+                found = cursor.next()
+                if key == epoch_key(epoch):
+                    continue
+                yield int.from_bytes(key, "big"), int.from_bytes(value, "big")
+
+    @property
+    def first_whole(self) -> int:
+        """First height whose receipts and changes are here too; a node that joined by snapshot has no receipts of the
+        replay window's blocks.
+        """
+        with self._txn.cursor(db=self._db.receipts) as cursor:
+            return int.from_bytes(cursor.key(), "big") if cursor.first() else self.height + 1
+
+    @property
+    def first_block(self) -> int:
+        """First height whose transactions are here: 1, unless older blocks are pruned or the node joined by snapshot.
+        One above the newest if there are none.
+        """
+        with self._txn.cursor(db=self._db.bodies) as cursor:
+            return int.from_bytes(cursor.key(), "big") if cursor.first() else self.height + 1
 
     def result(self, height: int) -> Result:
         """Result of a sealed block. Raises ClientError `height-unknown`."""
@@ -289,8 +279,14 @@ class Snapshot:
     def _at(self, database: Any, height: int) -> bytes:
         data: bytes | None = self._txn.get(height_key(height), db=database)
         if data is None:
-            raise ClientError("height-unknown", f"sealed blocks are 1 to {self.height}; there is no {height}")
+            raise self._absent(height)
         return data
+
+    def _absent(self, height: int) -> ClientError:
+        if not 1 <= height <= self.height:
+            return ClientError("height-unknown", f"sealed blocks are 1 to {self.height}; there is no {height}")
+        first = max(self.first_block, height + 1)
+        return ClientError("height-pruned", f"this node keeps blocks from {first} on, not {height}; ask another node")
 
     def _must(self, database: Any, key: bytes) -> bytes:
         data: bytes | None = self._txn.get(key, db=database)
@@ -316,6 +312,7 @@ class LedgerReader:
     def _attach(self, env: lmdb.Environment, *, create: bool) -> None:
         self._env = env
         self._databases = Databases(env, create=create)
+        self._inode = self._databases.file.stat().st_ino
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
@@ -334,6 +331,13 @@ class LedgerReader:
         """
         with self.snapshot() as snapshot:
             snapshot.check()
+
+    def is_replaced(self) -> bool:
+        """Whether another store stands in the place of this one: the node joined again by snapshot, and what is read
+        here is of the past.
+        """
+        file = self._databases.file
+        return file.exists() and file.stat().st_ino != self._inode
 
     def close(self) -> None:
         """Close the store; no snapshot may be open."""

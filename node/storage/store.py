@@ -17,28 +17,25 @@ import lmdb
 from msgspec import Struct
 
 from consensus.head import Head, genesis_head
-from ledger.block import history_leaf, result_digest
+from ledger.block import Result, history_leaf, result_digest
 from ledger.codec import decode, decode_trusted, encode
 from ledger.errors import ClientError, OurError, PeerError, require
 from ledger.genesis import Genesis
 from ledger.state_tree import StateTree
+from ledger.transaction import Signed, transaction_id
 from ledger.units import U32
+from ledger.validators import ValidatorSet
 from node.effects import StoreSealed
 from node.storage import files
+from node.storage.layout import DATA_FILE, STORE_FORMAT, Databases, damage, epoch_key, height_key, node_key, tile_key
 from node.storage.reader import (
     DAMAGE_ERRORS,
-    DATA_FILE,
     MAP_BYTES,
     READERS_MAX,
-    STORE_FORMAT,
     LedgerReader,
     Snapshot,
     StaleReader,
-    damage,
-    height_key,
-    node_key,
     stale_readers,
-    tile_key,
 )
 
 FREE_BYTES_MIN = 64 * 1024 * 1024
@@ -84,7 +81,7 @@ class Store(LedgerReader):
         self._durable = durable
         if not (path / DATA_FILE).exists():
             self._make(genesis, state)
-        with _errors_are_said(path):
+        with errors_are_said(path):
             self._attach(self._open(path), create=False)
         self._check_chain(genesis)
         with self.snapshot() as snapshot:
@@ -94,12 +91,35 @@ class Store(LedgerReader):
         """Store sealed blocks, the next heights in order, durably, in one transaction. Raises StoreFullError,
         OurError.
         """
-        with _errors_are_said(self._path), self._env.begin(write=True) as txn:
+        with errors_are_said(self._path), self._env.begin(write=True) as txn:
             head = Snapshot(txn, self._databases).head
             for block in sealed:
                 self._put_block(txn, head, block)
                 head = block.head
-            self._put_meta(txn, head, sealed[-1].outcome.state_root)
+            put_head(txn, self._databases, head, sealed[-1].outcome.state_root)
+
+    def prune(self, horizon: int, blocks_max: int) -> int:
+        """Drop transactions, receipts, changes and index entries of the oldest blocks below `horizon`, in one small
+        commit; how many blocks that were. Headers, seals, history and sets stay. Raises StoreFullError.
+        """
+        db = self._databases
+        with errors_are_said(self._path), self._env.begin(write=True) as txn:
+            first = Snapshot(txn, db).first_block
+            heights = range(first, min(horizon, first + blocks_max))
+            for height in heights:
+                self._drop_places(txn, height)
+                for database in (db.bodies, db.receipts, db.changes):
+                    txn.delete(height_key(height), db=database)
+            return len(heights)
+
+    def _drop_places(self, txn: lmdb.Transaction, height: int) -> None:
+        """Forget where the block's transactions are, except those whose first place is another block."""
+        raws = Snapshot(txn, self._databases).transactions(height)
+        at = height_key(height)
+        for id_ in sorted(transaction_id(decode_trusted(Signed, raw).body) for raw in raws):
+            place = txn.get(id_, db=self._databases.transactions)
+            if place is not None and place[:8] == at:
+                txn.delete(id_, db=self._databases.transactions)
 
     def has_room(self) -> bool:
         """Whether disk and map have room for more blocks."""
@@ -117,23 +137,14 @@ class Store(LedgerReader):
         return stale_readers(self._env)
 
     def _open(self, path: Path) -> lmdb.Environment:
-        return lmdb.open(
-            str(path),
-            map_size=self._map_bytes,
-            max_dbs=16,
-            max_readers=READERS_MAX,
-            readahead=False,
-            writemap=False,
-            sync=self._durable,
-            mode=0o640,
-        )
+        return open_for_writing(path, self._map_bytes, sync=self._durable)
 
     def _make(self, genesis: Genesis, state: Mapping[bytes, bytes]) -> None:
         """Make the file elsewhere and give it its name at the end: a power cut leaves a whole store or none."""
         draft = self._path / "new"
         shutil.rmtree(draft, ignore_errors=True)
         files.make_folder(draft)
-        with _errors_are_said(draft), closing(self._open(draft)) as env:
+        with errors_are_said(draft), closing(self._open(draft)) as env:
             self._attach(env, create=True)
             self._begin(genesis, state)
         files.rename(draft / DATA_FILE, self._path / DATA_FILE)
@@ -143,11 +154,10 @@ class Store(LedgerReader):
         tree = StateTree(_NoTiles()).apply(state)
         set_hash = genesis.validators.hash()
         with self._env.begin(write=True) as txn:
-            self._put_state(txn, sorted(state.items()), tree.tiles)
+            put_state(txn, self._databases, sorted(state.items()), tree.tiles)
             txn.put(set_hash, encode(genesis.validators), db=self._databases.sets)
-            txn.put(b"format", encode(STORE_FORMAT), db=self._databases.meta)
-            txn.put(b"genesis", encode(genesis), db=self._databases.meta)
-            self._put_meta(txn, genesis_head(genesis), tree.root)
+            put_chain(txn, self._databases, genesis)
+            put_head(txn, self._databases, genesis_head(genesis), tree.root)
 
     def _check_chain(self, genesis: Genesis) -> None:
         with self._env.begin(db=self._databases.meta) as txn:
@@ -178,42 +188,81 @@ class Store(LedgerReader):
         txn.put(at, encode([tx.raw for tx in block.transactions]), db=db.bodies, append=True)
         txn.put(at, encode(work.receipts), db=db.receipts, append=True)
         txn.put(at, encode(work.changes), db=db.changes, append=True)
-        self._put_state(txn, work.changes, work.tiles)
-        # Sorted keys touch each B-tree page once.
-        places = sorted((tx.id, at + index.to_bytes(4, "big")) for index, tx in enumerate(block.transactions))
-        with txn.cursor(db.transactions) as cursor:
-            # The first place stays: a device's record may come again when the replay window has forgotten it. That copy
-            # fails, and whoever asks for the record must find its first, true receipt.
-            cursor.putmulti(places, overwrite=False)
+        put_state(txn, db, work.changes, work.tiles)
+        put_places(txn, db, height, (tx.id for tx in block.transactions))
         leaf = history_leaf(block.hash, result_digest(stored.sealed.result))
         for (level, index), node in parent.history.append_nodes(leaf):
             txn.put(node_key(level, index), node, db=db.history)
-        if stored.head.validators != parent.validators:
-            txn.put(stored.head.validators.hash(), encode(stored.head.validators), db=db.sets)
+        put_hand_over(txn, db, decode_trusted(Result, stored.sealed.result), stored.head.validators)
 
-    def _put_meta(self, txn: lmdb.Transaction, head: Head, state_root: bytes) -> None:
-        values = {b"height": height_key(head.tip.height), b"head": encode(head), b"state_root": state_root}
-        for key, value in values.items():
-            txn.put(key, value, db=self._databases.meta)
 
-    def _put_state(
-        self, txn: lmdb.Transaction, changes: Iterable[tuple[bytes, bytes | None]], tiles: Mapping[bytes, bytes | None]
-    ) -> None:
-        tile_changes = sorted((tile_key(path), tile) for path, tile in tiles.items())
-        for database, items in ((self._databases.state, changes), (self._databases.tiles, tile_changes)):
-            puts = []
-            for key, value in items:
-                if value is None:
-                    txn.delete(key, db=database)
-                else:
-                    puts.append((key, value))
-            with txn.cursor(database) as cursor:
-                cursor.putmulti(puts)
+def open_for_writing(path: Path, map_bytes: int, *, sync: bool = True) -> lmdb.Environment:
+    """The store's environment. Without `sync`, the caller makes what it wrote durable before it counts."""
+    return lmdb.open(
+        str(path),
+        map_size=map_bytes,
+        max_dbs=16,
+        max_readers=READERS_MAX,
+        readahead=False,
+        writemap=False,
+        sync=sync,
+        mode=0o640,
+    )
+
+
+def put_chain(txn: lmdb.Transaction, databases: Databases, genesis: Genesis) -> None:
+    """Write which chain the store is of."""
+    txn.put(b"format", encode(STORE_FORMAT), db=databases.meta)
+    txn.put(b"genesis", encode(genesis), db=databases.meta)
+
+
+def put_head(txn: lmdb.Transaction, databases: Databases, head: Head, state_root: bytes) -> None:
+    """Write where the chain stands."""
+    values = {b"height": height_key(head.tip.height), b"head": encode(head), b"state_root": state_root}
+    for key, value in values.items():
+        txn.put(key, value, db=databases.meta)
+
+
+def put_hand_over(txn: lmdb.Transaction, databases: Databases, result: Result, voters: ValidatorSet) -> None:
+    """Note the set that votes behind a block, if it is another one than that of the block."""
+    require(voters.hash() == result.next_set_hash, "store-set", f"another set votes after height {result.height}")
+    if result.next_set_hash != result.set_hash:
+        txn.put(result.next_set_hash, encode(voters), db=databases.sets)
+        txn.put(epoch_key(voters.epoch), height_key(result.height), db=databases.hand_overs)
+
+
+def put_places(txn: lmdb.Transaction, databases: Databases, height: int, ids: Iterable[bytes]) -> None:
+    """Index the transactions of a block, given in block order. Sorted keys touch each B-tree page once."""
+    at = height_key(height)
+    places = sorted((id_, at + index.to_bytes(4, "big")) for index, id_ in enumerate(ids))
+    with txn.cursor(databases.transactions) as cursor:
+        # The first place stays: a device's record may come again when the replay window has forgotten it. That copy
+        # fails, and whoever asks for the record must find its first, true receipt.
+        cursor.putmulti(places, overwrite=False)
+
+
+def put_state(
+    txn: lmdb.Transaction,
+    databases: Databases,
+    changes: Iterable[tuple[bytes, bytes | None]],
+    tiles: Mapping[bytes, bytes | None],
+) -> None:
+    """Write changes of the state, sorted by key, and of its tree."""
+    tile_changes = sorted((tile_key(path), tile) for path, tile in tiles.items())
+    for database, items in ((databases.state, changes), (databases.tiles, tile_changes)):
+        puts = []
+        for key, value in items:
+            if value is None:
+                txn.delete(key, db=database)
+            else:
+                puts.append((key, value))
+        with txn.cursor(database) as cursor:
+            cursor.putmulti(puts)
 
 
 @contextmanager
-def _errors_are_said(path: Path) -> Iterator[None]:
-    """Turn LMDB's errors into ours: no room, damage, or a disk that fails."""
+def errors_are_said(path: Path) -> Iterator[None]:
+    """For a block that works on a store: turn LMDB's errors into ours: no room, damage, or a disk that fails."""
     try:
         yield
     except (lmdb.MapFullError, lmdb.DiskError) as error:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from typing import TypeVar
 
 from node.core.stages import Stages
 from node.effects import StoreSealed
@@ -16,6 +17,9 @@ BLOCKS_MAX = 8
 """Blocks in one transaction: a node that catches up saves fsyncs, and no reader waits long for news. At most K wait
 anyway.
 """
+
+
+T = TypeVar("T")
 
 
 class StoreWriter:
@@ -63,6 +67,10 @@ class StoreWriter:
                 self._stored(block.block.header.height)
             if not self._queue:
                 self._work.clear()
+
+    async def between(self, work: Callable[[], T]) -> T:
+        """Do other work of the store's one writer between two writes."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def close(self) -> None:
         """Let the write under way finish, and stop the thread."""

@@ -12,7 +12,7 @@ from random import Random
 import msgspec
 import pytest
 
-from node.storage.reader import DATA_FILE
+from node.storage.layout import DATA_FILE
 from tests.e2e.test_core_testnet import NODES, ROOT, Cores
 
 

@@ -73,9 +73,9 @@ class Cores:
         folder = self.net.home(name).root / "config"
         return folder / "ca.pem", folder / "node.pem", folder / "node_key.pem", (folder / "passphrase").read_bytes()
 
-    async def client(self, name):
+    async def client(self, name, timeout_s=10):
         """A client, as soon as the core listens."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(timeout_s):
             while True:
                 try:
                     return await CoreClient.connect(self.net.home(name).socket)

@@ -9,10 +9,13 @@ from consensus.messages import (
     CommitCertificate,
     CommittedBlock,
     FetchBlocks,
+    Joining,
     Message,
     SealedBlock,
     SealedBlocks,
+    Transactions,
 )
+from consensus.replica import HANDLERS
 from ledger.block import Result, SealedHeader, Vote, header_hash, result_digest
 from ledger.codec import decode, encode
 from ledger.validators import Validator, ValidatorSet
@@ -147,8 +150,9 @@ def test_trap_22_certificates_are_checked_against_the_set_before_the_block():
 
 def test_trap_23_there_is_no_read_only_shortcut():
     """Nobody can ask a replica for state or receipts; what it executed is shown to readers once it is sealed."""
-    asking = {kind.__name__ for kind in get_args(Message) if kind.__name__.startswith("Fetch")}
+    asking = {kind.__name__ for kind in HANDLERS if kind.__name__.startswith("Fetch")}
     assert asking == {"FetchBlocks", "FetchBodies"}
+    assert set(HANDLERS) | {Transactions} == set(get_args(Message)) - set(get_args(Joining)), "those show seals"
     bench = committed_bench()
     bench.execute()
     bench.hear("Bohui", checkpoint("Bohui", result_digest(bench.state.entries[1].result)))

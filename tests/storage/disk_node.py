@@ -15,7 +15,7 @@ from ledger.transaction import decode_transaction
 from node.core.vote_mark import VoteMark
 from node.effects import Stored, StoreSealed
 from node.storage import files, wal
-from node.storage.reader import DATA_FILE
+from node.storage.layout import DATA_FILE
 from node.storage.store import BlockWork, Store
 from node.storage.wal import WriteAheadLog, newest_segment
 from tests.sim.checker import InvariantError

@@ -9,7 +9,8 @@ from msgspec.structs import replace
 from ledger.errors import OurError
 from node.storage import files, scan
 from node.storage.copy import copy_ledger
-from node.storage.reader import DATA_FILE, LedgerReader, height_key
+from node.storage.layout import DATA_FILE, height_key
+from node.storage.reader import LedgerReader
 from node.storage.store import Store, StoreFullError
 from node.storage.wal import RECORD_BYTES_MAX, WriteAheadLog, check_log
 from tests.unit.test_store import GENESIS, STATE, grow, sealed_block

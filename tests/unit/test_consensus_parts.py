@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from consensus import table
-from consensus.head import Failure, Tip, genesis_head
+from consensus.head import Tip, genesis_head
 from consensus.messages import (
     Bodies,
     FetchBlocks,
@@ -27,6 +27,7 @@ from ledger.block import Header, header_hash
 from ledger.codec import decode, encode
 from ledger.errors import OurError, PeerError
 from ledger.hashing import Tag
+from ledger.validators import Failure
 from tests.unit.consensus_kit import (
     GENESIS,
     T0,

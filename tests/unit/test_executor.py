@@ -13,13 +13,14 @@ from contracts.contract import Business, Contract, Role
 from contracts.host import SCHEDULE, TIMELINE, Decided, Failure, Host, ScheduledCall, Table, schedule_key
 from contracts.library import METHODS
 from contracts.memory import MemoryState
-from contracts.system import branch_heads
+from contracts.system import branch_heads, failed_turns
 from contracts.tariff import ServiceFee
 from ledger.codec import Wire, decode, encode
 from ledger.errors import ClientError, OurError
 from ledger.terms import first_timeline
 from ledger.transaction import Branch, ExpiryClass
 from ledger.units import U63
+from ledger.validators import Failure as FailedTurn
 from ledger.validators import ValidatorSet
 from tests.consortium import NAMES, Call, Chain, consortium, genesis, key, validators
 
@@ -325,3 +326,23 @@ def test_genesis_refuses_a_consortium_that_contradicts_itself():
     for broken in ({"accounts": (stranger,)}, {"accounts": twice}, {"companies": good.companies[:-1]}, {"tariffs": ()}):
         with pytest.raises(ClientError, match="consortium-invalid"):
             Chain(genesis(msgspec.structs.replace(good, **broken)))
+
+
+def test_F13_failed_turns_are_in_the_state_for_those_who_join_by_snapshot():
+    chain = Chain()
+    turns = (FailedTurn(1, "Lab"), FailedTurn(1, "SGCC"))
+
+    def run(*failures: FailedTurn) -> executor.BlockOutcome:
+        block = executor.BlockInput(bytes(32), 2, 2_000, "SGCC", (), failures)
+        outcome = executor.run(chain.state, block)
+        chain.state.apply(outcome.changes)
+        return outcome
+
+    assert run().changes == {}
+    run(*turns)
+    assert failed_turns(chain.state) == turns
+    assert run(*turns).changes == {}
+    run(turns[1])
+    assert failed_turns(chain.state) == turns[1:]
+    assert list(run().changes.values()) == [None]
+    assert failed_turns(chain.state) == ()

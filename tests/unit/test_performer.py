@@ -56,6 +56,7 @@ class World:
             admission=me,
             network=me,
             reader=me,
+            donor=me,
             complaints=me,
             accuse=me.accuse,
             stages=Stages(),
@@ -230,6 +231,7 @@ class FullStore:
     """A store whose blocks are full of small transactions, so that headers, seals and lengths weigh most."""
 
     height = 40
+    first_block = 1
 
     def __init__(self, transactions, size):
         h = bytes(32)

@@ -13,7 +13,8 @@ from node.core.lock import home_locked
 from node.core.vote_mark import VoteMark
 from node.home import Home
 from node.keystore import LIGHT, save_key
-from node.storage.reader import DATA_FILE, LedgerReader
+from node.storage.layout import DATA_FILE
+from node.storage.reader import LedgerReader
 from node.storage.scan import store_damage
 from node.storage.store import Store
 from node.storage.wal import WriteAheadLog, newest_segment

@@ -31,7 +31,8 @@ from ledger.state_proof import verify_state
 from ledger.state_tree import StateTree
 from ledger.transaction import decode_transaction
 from node.effects import Outcome
-from node.storage.reader import STORE_FORMAT, LedgerReader
+from node.storage.layout import STORE_FORMAT
+from node.storage.reader import LedgerReader
 from node.storage.store import BlockWork, Store, StoreFullError
 from tests import chain
 
@@ -185,7 +186,8 @@ def running(program: str, *arguments: object) -> Any:
 READER = """
     import sys, time
     from pathlib import Path
-    from node.storage.reader import STORE_FORMAT, LedgerReader
+    from node.storage.layout import STORE_FORMAT
+    from node.storage.reader import LedgerReader
     reader = LedgerReader(Path(sys.argv[1]), 1 << 28)
     with reader.snapshot() as snapshot:
         print(snapshot.height, flush=True)

@@ -17,6 +17,7 @@ _STATUS = {
     "media-type": 415,
     "route-unknown": 404,
     "height-unknown": 404,
+    "height-pruned": 410,
     "transaction-unknown": 404,
     "account-unknown": 404,
     "session-unknown": 404,

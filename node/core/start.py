@@ -1,0 +1,73 @@
+"""Starts the core process of a node: `python -m node.core --home FOLDER`. Joins first where there is no ledger yet.
+
+Exit codes: 0 after SIGTERM or SIGINT, 2 for settings or files that somebody must mend, 70 when the node stopped itself
+(a bug, or damage to its disk), 75 to be started again (it joins by snapshot then).
+"""
+
+import asyncio
+import gc
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from ledger.errors import ClientError
+from node.config import Config
+from node.core.lock import home_locked
+from node.core.process import Core, RejoinError, tls_contexts
+from node.home import Home
+from node.join.process import Joining
+from node.logs import configure_logs
+from node.storage.layout import DATA_FILE
+from node.storage.rebuild import undo_half_replacement
+from node.supervisor import EXIT_AGAIN, EXIT_HALTED, EXIT_SETTINGS
+
+HALTED_HINT = (
+    "a bug, or damage to the disk: `pilechain repair` examines log and ledger, `pilechain verify` believes nothing"
+)
+
+log = structlog.get_logger()
+
+
+async def _join(home: Home, config: Config) -> None:
+    """Join by snapshot where there is no ledger yet, or where the peers have pruned what this one lacks."""
+    with home_locked(home):
+        undo_half_replacement(home.ledger)
+        is_new = not (home.ledger / DATA_FILE).exists()
+        if home.rejoin.exists() or (is_new and config.store.join == "snapshot"):
+            contexts = tls_contexts(home, config, home.passphrase(config))
+            if await Joining(home, config, home.genesis(), contexts).run():
+                home.rejoin.unlink(missing_ok=True)
+
+
+async def _run(home: Home, config: Config) -> None:
+    await _join(home, config)
+    core = Core(home, config)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, core.stop)
+    # What exists now lives as long as the process. Work comes and goes by the ten thousand without cycles; the default
+    # thresholds would walk all that waits, for tens of milliseconds, again and again.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    await core.run()
+
+
+def main(folder: Path) -> int:
+    """Run the core process of the node in a folder until it is told to stop; returns the exit code."""
+    home = Home(folder.expanduser().absolute())
+    try:
+        config = home.config()
+        configure_logs(config.log, company=config.node.company, process="core")
+        uvloop.run(_run(home, config))
+    except RejoinError:
+        return EXIT_AGAIN
+    except ClientError as error:
+        sys.stderr.write(f"pilechain core: {error}\n")
+        return EXIT_SETTINGS
+    except Exception as error:
+        log.critical("core_halted", error=str(error), hint=HALTED_HINT, exc_info=error)
+        return EXIT_HALTED
+    return 0

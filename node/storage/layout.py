@@ -1,0 +1,79 @@
+"""What is where in the ledger store: its databases and their keys."""
+
+from pathlib import Path
+from typing import Any
+
+import lmdb
+
+from ledger.errors import OurError
+
+STORE_FORMAT = 2
+"""Layout of the databases below; a store of another format is refused, never guessed at."""
+DATA_FILE = "data.mdb"
+"""What LMDB calls its file."""
+
+
+class Databases:
+    """Handles of the named databases in an open environment."""
+
+    def __init__(self, env: lmdb.Environment, *, create: bool) -> None:
+        def database(name: str) -> Any:
+            return env.open_db(name.encode(), create=create)
+
+        self.file = Path(env.path()) / DATA_FILE
+        self.meta = database("meta")
+        """`format`, `genesis`, `height`, `head` (where the chain stands), `state_root`."""
+        self.headers = database("headers")
+        """Height (8 bytes) -> SealedHeader."""
+        self.bodies = database("bodies")
+        """Height -> the block's transactions as received."""
+        self.receipts = database("receipts")
+        """Height -> receipts: the transactions' in block order, then the scheduled calls'."""
+        self.changes = database("changes")
+        """Height -> sorted (key, value or None): what the block changed in the state."""
+        self.state = database("state")
+        """Key -> value."""
+        self.tiles = database("tiles")
+        """`tile_key(path)` -> tile of the state tree."""
+        self.history = database("history")
+        """Level (1 byte) and index (8) -> node of the mountain range."""
+        self.transactions = database("transactions")
+        """Id -> height (8) and index (4)."""
+        self.sets = database("sets")
+        """Hash -> ValidatorSet."""
+        self.hand_overs = database("hand-overs")
+        """Epoch (4 bytes) -> height of the block that handed over to the set of this epoch."""
+        self.all = [value for name, value in vars(self).items() if name != "file"]
+
+    def damage(self, what: str) -> OurError:
+        """The error to raise for something that cannot be read."""
+        return damage(self.file, what)
+
+
+def damage(file: Path, what: str) -> OurError:
+    """The error to raise for a store that cannot be read."""
+    return OurError(
+        "store-damaged",
+        f"{file}: {what}. `pilechain verify` tells how far the chain is good; `pilechain repair` sets a damaged ledger "
+        "aside, and it is fetched from the peers again",
+    )
+
+
+def height_key(height: int) -> bytes:
+    """Key of a height: big-endian, so that LMDB's order is the chain's and new blocks are appended."""
+    return height.to_bytes(8, "big")
+
+
+def epoch_key(epoch: int) -> bytes:
+    """Key of a set's epoch."""
+    return epoch.to_bytes(4, "big")
+
+
+def node_key(level: int, index: int) -> bytes:
+    """Key of a mountain range node."""
+    return bytes([level]) + index.to_bytes(8, "big")
+
+
+def tile_key(path: bytes) -> bytes:
+    """Key of a tile. LMDB has no empty keys, and the top's path is empty."""
+    return b"/" + path

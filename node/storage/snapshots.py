@@ -1,0 +1,80 @@
+"""Snapshots on disk: a folder for each height, with the manifest and the chunks as they go over the wire.
+
+A folder gets its name when everything in it is durable, so what can be seen is whole.
+"""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from node.storage import files
+
+MANIFEST = "manifest"
+DRAFT = "new-"
+
+
+class Snapshots:
+    """The snapshots of one node. One process makes and removes them, any may read."""
+
+    def __init__(self, path: Path) -> None:
+        """`path` need not exist yet."""
+        self.path = path
+
+    def heights(self) -> list[int]:
+        """Heights of the snapshots that are there, the newest first."""
+        names = [entry.name for entry in self.path.iterdir()] if self.path.is_dir() else []
+        return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+
+    def manifest(self, height: int) -> bytes | None:
+        """The encoded manifest of a snapshot, or None if it is not there (any more)."""
+        return _read(self.path / str(height) / MANIFEST)
+
+    def chunk(self, height: int, index: int) -> bytes | None:
+        """A chunk of a snapshot, likewise."""
+        return _read(self.path / str(height) / chunk_name(index))
+
+    def draft(self, height: int | None) -> Path:
+        """A new empty folder to make a snapshot in."""
+        path = self.path / f"{DRAFT}{height or 'newest'}"
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    def publish(self, draft: Path, height: int) -> None:
+        """Give a finished draft its name. Its files are durable already."""
+        final = self.path / str(height)
+        shutil.rmtree(final, ignore_errors=True)
+        files.sync_folder(draft)
+        files.rename(draft, final)
+
+    def clear_drafts(self) -> None:
+        """Remove what a crash, a stop or a full disk left unfinished."""
+        for path in self.path.glob(DRAFT + "*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def keep(self, count: int) -> None:
+        """Remove all but the newest snapshots, oldest first."""
+        for height in reversed(self.heights()[count:]):
+            shutil.rmtree(self.path / str(height), ignore_errors=True)
+
+
+def chunk_name(index: int) -> str:
+    """File name of a chunk."""
+    return f"chunk-{index:05}"
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file of which a crash leaves all or, in a draft, nothing that counts."""
+    file = files.create(path)
+    try:
+        files.write(file, data, 0)
+        files.sync(file, path)
+    finally:
+        os.close(file)
+
+
+def _read(path: Path) -> bytes | None:
+    with suppress(FileNotFoundError):
+        return path.read_bytes()
+    return None

@@ -1,0 +1,191 @@
+"""The store that comes of a snapshot: whole or not there at all, with the sets, the history and the replay window."""
+
+from typing import Any
+
+import pytest
+
+from consensus.messages import SealedBlock
+from devices.light_client import LightClient
+from ledger.codec import decode, encode
+from ledger.errors import ClientError, PeerError
+from ledger.snapshot import Manifest
+from node.cli.verify import verify_chain
+from node.cli.verify_part import PartVerified
+from node.core.donor import Donor
+from node.join.trust import SetUnknownError, Trust
+from node.storage import rebuild
+from node.storage.reader import LedgerReader
+from node.storage.snapshot_maker import Unhurried, make_snapshot
+from node.storage.snapshots import Snapshots
+from node.storage.store import Store
+from tests.device_chain import DeviceChain, validator_set
+
+MINUTE_MS = 60_000
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """A chain of an hour whose set changed twice, the last time long before its replay window."""
+    made = DeviceChain(tmp_path / "donor", n=5)
+    names = made.names
+    for number in range(30):
+        tx = made.call("d0", "money", "pay", to=made.genesis.validators.validators[0].company_key, amount_fen=1, memo=0)
+        following = {8: validator_set(names[:4], 1), 14: validator_set(names, 2)}.get(number)
+        made.seal(tx, at_ms=made.now_ms + 2 * MINUTE_MS, next_set=following)
+    yield made
+    made.close()
+
+
+class Pieces:
+    """A snapshot of a chain, with everything that a joiner fetches."""
+
+    def __init__(self, chain: DeviceChain, folder: Any) -> None:
+        self.chain = chain
+        self.snapshots = Snapshots(folder / "snapshots")
+        made = make_snapshot(chain.store, self.snapshots, Unhurried())
+        assert made is not None
+        self.height = made.height
+        self.manifest = decode(Manifest, self.snapshots.manifest(self.height) or b"")
+        nobody: Any = None
+        donor = Donor(chain.store, self.snapshots, nobody, nobody, nobody)
+        self.changes = donor._hand_overs(0)
+        donor.close()
+
+    def chunk(self, index: int) -> bytes:
+        """A chunk."""
+        return self.snapshots.chunk(self.height, index) or b""
+
+    def block(self, height: int) -> bytes:
+        """A block of the window."""
+        with self.chain.store.snapshot() as snapshot:
+            sealed = snapshot.sealed(height)
+            assert sealed is not None
+            return encode(SealedBlock(sealed, snapshot.transactions(height)))
+
+    def build(self, path: Any, **other: Any) -> Any:
+        """The store."""
+        given = {"chunk": self.chunk, "block": self.block} | other
+        return rebuild.build_store(
+            path, self.chain.genesis, 1 << 30, self.manifest, list(self.changes), given["chunk"], given["block"]
+        )
+
+
+def test_F13_a_joined_store_goes_on_where_the_others_are(chain, tmp_path):
+    pieces = Pieces(chain, tmp_path)
+    head = pieces.build(tmp_path / "joiner" / "ledger")
+    joined = Store(tmp_path / "joiner" / "ledger", chain.genesis, {}, 1 << 30)
+    with joined.snapshot() as ours, chain.store.snapshot() as theirs:
+        assert ours.head == head == theirs.head
+        assert dict(ours.scan(b"")) == dict(theirs.scan(b""))
+        assert list(ours.hand_overs()) == list(theirs.hand_overs()) == [(1, 9), (2, 15)]
+        first = pieces.manifest.first
+        assert 15 < first == ours.first_block < chain.height
+        for height in range(first, chain.height + 1):
+            assert ours.transactions(height) == theirs.transactions(height)
+            if height < chain.height:
+                assert ours.prove_history(height) == theirs.prove_history(height)
+        for absent in (
+            lambda: ours.prove_history(9),
+            lambda: ours.transactions(first - 1),
+            lambda: ours.receipts(first),
+        ):
+            with pytest.raises(ClientError, match="height-pruned"):
+                absent()
+    theirs_store, chain.store = chain.store, joined
+    chain.seal(at_ms=chain.now_ms + MINUTE_MS)  # a block on top of it
+    with joined.snapshot() as ours:
+        assert ours.first_whole == chain.height
+        ours.prove_history(first)
+    joined.close()
+    verified = verify_chain(tmp_path / "joiner" / "ledger", chain.genesis, lambda *_: None)
+    assert isinstance(verified, PartVerified)
+    assert (verified.first_linked, verified.first_transactions) == (first, first)
+    assert (verified.height, verified.first_receipts) == (chain.height, chain.height)
+    chain.store = theirs_store
+
+
+def test_F13_trust_follows_hand_overs_from_genesis_and_nothing_else(chain, tmp_path):
+    pieces = Pieces(chain, tmp_path)
+    first, second = pieces.changes
+    trust = Trust(chain.genesis)
+    with pytest.raises(SetUnknownError):
+        trust.prove(pieces.manifest)
+    for forged in (
+        (second,),
+        (type(first)(first.sealed, second.next_set),),
+        (type(first)(second.sealed, first.next_set),),
+    ):
+        with pytest.raises(PeerError):
+            trust.follow(forged)
+    assert trust.follow((first,))
+    assert not trust.follow((first,)), "nothing new"
+    assert trust.follow((first, second))
+    assert trust.prove(pieces.manifest).epoch == 2
+    light = LightClient(chain.anchor())
+    light.learn_genesis(chain.genesis.summary())
+    assert all(light.follow(change.sealed, change.next_set).true for change in pieces.changes)
+
+
+@pytest.mark.parametrize("step", ["put_head", "put_hand_over", "_put_blocks", "_take_place", "sync_folder"])
+def test_F13_a_crash_while_building_leaves_no_store_that_looks_whole(chain, tmp_path, monkeypatch, step):
+    pieces = Pieces(chain, tmp_path)
+    path = tmp_path / "joiner" / "ledger"
+    old = Store(path, chain.genesis, {b"k": b"old"}, 1 << 30)
+    old.close()
+
+    class CrashError(Exception):
+        """The power is cut."""
+
+    def crash(*_: Any) -> None:
+        raise CrashError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rebuild, step, crash)
+        with pytest.raises(CrashError):
+            pieces.build(path)
+    rebuild.undo_half_replacement(path)
+    reader = LedgerReader(path)
+    with reader.snapshot() as snapshot:
+        whole = snapshot.height == pieces.height
+        assert whole == (step == "sync_folder"), "the store before, or the new one whole"
+    reader.close()
+    pieces.build(path)
+    reader = LedgerReader(path)
+    with reader.snapshot() as snapshot:
+        assert snapshot.height == pieces.height
+    reader.close()
+
+
+def test_F13_a_piece_that_the_disk_spoiled_is_not_built_in(chain, tmp_path):
+    pieces = Pieces(chain, tmp_path)
+    path = tmp_path / "joiner" / "ledger"
+    with pytest.raises(PeerError, match="chunk-malformed"):
+        pieces.build(path, chunk=lambda index: pieces.chunk(index)[:-1])
+    with pytest.raises(PeerError, match="block-forged"):
+        pieces.build(path, block=lambda height: pieces.block(pieces.height))
+    assert not path.exists()
+
+
+def test_F13_verify_finds_what_was_altered_in_a_partial_ledger(chain, tmp_path):
+    pieces = Pieces(chain, tmp_path)
+    path = tmp_path / "joiner" / "ledger"
+    pieces.build(path)
+    joined = Store(path, chain.genesis, {}, 1 << 30)
+    with joined.snapshot() as snapshot:
+        key, value = next(iter(snapshot.scan(b"\0\0\0\2")))
+    with joined._env.begin(write=True) as txn:
+        txn.put(key, value + b"!", db=joined._databases.state)
+    joined.close()
+    with pytest.raises(ClientError, match="chain-invalid: snapshot-root"):
+        verify_chain(path, chain.genesis, lambda *_: None)
+
+
+def test_F13_a_reader_sees_that_its_store_was_replaced(chain, tmp_path):
+    pieces = Pieces(chain, tmp_path)
+    path = tmp_path / "joiner" / "ledger"
+    Store(path, chain.genesis, {}, 1 << 30).close()
+    reader = LedgerReader(path)
+    assert not reader.is_replaced()
+    pieces.build(path)
+    assert reader.is_replaced()
+    reader.close()
