@@ -136,15 +136,20 @@ def forge_manifest(snapshots: Snapshots, height: int) -> None:
 async def test_F13_a_member_joins_by_snapshot_from_liars_and_one_honest_donor_and_follows_on(consortium, monkeypatch):
     await consortium.seal(EVERY)
     donors = [name for name in NODES if name != "Teld"]
-    for name in donors:
-        assert json.loads(command(consortium, name, 0, "snapshot", "create"))["height"] == EVERY
+    heights: list[int] = []
+    for _ in range(5):  # a company's own duties may make a block between two
+        heights = [json.loads(command(consortium, name, 0, "snapshot", "create"))["height"] for name in donors]
+        if len(set(heights)) == 1:
+            break
+    height = heights[0]
+    assert set(heights) == {height}
     consortium.kill("Teld")
     shutil.rmtree(consortium.net.home("Teld").root / "data")
-    forge_chunks(consortium.snapshots("SGCC"), EVERY)
-    forge_manifest(consortium.snapshots("StarCharge"), EVERY)
+    forge_chunks(consortium.snapshots("SGCC"), height)
+    forge_manifest(consortium.snapshots("StarCharge"), height)
 
     monkeypatch.setenv("PILECHAIN_STORE__JOIN", "snapshot")
-    load = asyncio.ensure_future(consortium.seal(EVERY // 2, first=100))
+    load = asyncio.ensure_future(consortium.seal(4, first=100))
     consortium.start("Teld")
     await load
     await until(lambda: consortium.lines("Teld", "joined"))
@@ -153,20 +158,20 @@ async def test_F13_a_member_joins_by_snapshot_from_liars_and_one_honest_donor_an
     await until(lambda: consortium.height("Teld") >= target)
 
     [joined] = consortium.lines("Teld", "joined")
-    assert joined["height"] == EVERY
+    assert joined["height"] == height
     dropped = {line["donor"]: line["code"] for line in consortium.lines("Teld", "donor_dropped")}
     assert dropped == {"SGCC": "chunk-forged", "StarCharge": "snapshot-root"}
     with consortium.reading("Teld") as ours, consortium.reading("Potevio") as theirs:
-        for height in range(EVERY + 1, target + 1):
-            assert ours.result(height) == theirs.result(height)
+        for above in range(height + 1, target + 1):
+            assert ours.result(above) == theirs.result(above)
         assert ours.transactions(1) == theirs.transactions(1), "the replay window's blocks are here"
     assert consortium.lines("Teld", "votes_forgotten"), "it may have voted before, so it observes"
     assert consortium.stop() == [0, 0, 0, 0]
     verified = json.loads(command(consortium, "Teld", 0, "verify"))
     assert verified["first_linked"] == verified["first_transactions"] == 1, "the window reaches back to the beginning"
-    assert (verified["height"], verified["first_receipts"]) == (consortium.height("Teld"), EVERY + 1)
-    assert command(consortium, "Potevio", 0, "snapshot", "verify", str(EVERY))
-    assert "chunk-forged" in command(consortium, "SGCC", 4, "snapshot", "verify", str(EVERY))
+    assert (verified["height"], verified["first_receipts"]) == (consortium.height("Teld"), height + 1)
+    assert command(consortium, "Potevio", 0, "snapshot", "verify", str(height))
+    assert "chunk-forged" in command(consortium, "SGCC", 4, "snapshot", "verify", str(height))
     made = json.loads(command(consortium, "Teld", 0, "snapshot", "create"))
     assert made["height"] == consortium.height("Teld")
     [newest, *_] = json.loads(command(consortium, "Teld", 0, "snapshot", "list"))
