@@ -42,12 +42,14 @@ def sign_payment(payer: SoftSigner, payee: bytes, amount_fen: int, chain_id: byt
     return sign_transaction(body, payer)
 
 
-def sign_payments(signers: Sequence[SoftSigner], chain_id: bytes, count: int, part: int) -> deque[list[bytes]]:
-    """Batches of payments from everybody in turn to somebody else, another's each time; `part` tells runs apart."""
+def sign_payments(
+    signers: Sequence[SoftSigner], payees: Sequence[bytes], chain_id: bytes, count: int, part: int
+) -> deque[list[bytes]]:
+    """Batches of payments from everybody in turn to one of the payees, another each time; `part` tells runs apart."""
     raws = [
         sign_payment(
             signers[i % len(signers)],
-            signers[(i * 7 + 1) % len(signers)].public_key,
+            payees[(i * 7 + 1) % len(payees)],
             1 + i % 50,
             chain_id,
             part << 32 | i,

@@ -65,18 +65,31 @@ async def payments(nodes: int, seconds: float, scheme: Scheme) -> dict[str, Any]
     with verify_meter(scheme) as meter:
         async with running(nodes, scheme, drivers) as (testnet, members):
             signers = [testnet.signer("driver", driver.name) for driver in drivers]
-            load = Load(members)
-            async with asyncio.TaskGroup() as group:  # a follower that fails ends the run
-                followers = [group.create_task(load.follow(number)) for number in range(nodes)]
-                slices, ceilings = await _alternate(load, meter, signers, seconds)
-                for follower in followers:
-                    follower.cancel()
-            are_equal = await _state_roots_equal(members)
-    return about(nodes, scheme) | _figures(nodes, load, slices, ceilings) | {"state_roots_equal": are_equal}
+            payees = [signer.public_key for signer in signers]
+            figures = await under_load(members, meter, signers, payees, seconds)
+    return about(nodes, scheme) | figures | {"accounts": ACCOUNTS}
+
+
+async def under_load(
+    members: Sequence[Member],
+    meter: VerifyMeter,
+    signers: Sequence[SoftSigner],
+    payees: Sequence[bytes],
+    seconds: float,
+) -> dict[str, Any]:
+    """Load running nodes for so many seconds with payments of the signers; return the figures."""
+    load = Load(members)
+    async with asyncio.TaskGroup() as group:  # a follower that fails ends the run
+        followers = [group.create_task(load.follow(number)) for number in range(len(members))]
+        slices, ceilings = await _alternate(load, meter, signers, payees, seconds)
+        for follower in followers:
+            follower.cancel()
+    are_equal = await _state_roots_equal(members)
+    return _figures(len(members), load, slices, ceilings) | {"state_roots_equal": are_equal}
 
 
 async def _alternate(
-    load: Load, meter: VerifyMeter, signers: Sequence[SoftSigner], seconds: float
+    load: Load, meter: VerifyMeter, signers: Sequence[SoftSigner], payees: Sequence[bytes], seconds: float
 ) -> tuple[list[Slice], list[float]]:
     """Slices of load, and t_verify in µs before, between and after them."""
     nodes = len(load.members)
@@ -86,7 +99,8 @@ async def _alternate(
     count = max(1, round(seconds / SLICE_S))
     for part in range(count):
         offered_s = FILL_S + seconds / count
-        queue = sign_payments(signers, chain_id, int(offered_s * _ceiling_tps(min(ceilings), nodes)), part)
+        count_max = int(offered_s * _ceiling_tps(min(ceilings), nodes))
+        queue = sign_payments(signers, payees, chain_id, count_max, part)
         slices.append(await _measure(load, queue, offered_s))
         ceilings.append(meter.measure_us(CEILING_S))
     return slices, ceilings
@@ -126,7 +140,6 @@ def _figures(nodes: int, load: Load, slices: Sequence[Slice], ceilings: Sequence
         "sent": tally.sent,
         "sealed": tally.sealed,
         "rejected": dict(tally.refused) | {str(code): count for code, count in sorted(tally.failed.items())},
-        "accounts": ACCOUNTS,
     }
 
 

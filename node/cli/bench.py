@@ -37,6 +37,16 @@ def latency(
     importlib.import_module("bench.latency").run(nodes, count, scheme.scheme, json_file)
 
 
+@bench.command()
+def growth(
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller and shorter: a minute or two, not ten.")] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """What a payment, a node and its disk cost as validators, state and chain grow."""
+    module = importlib.import_module("bench.growth")
+    module.run(module.QUICK if quick else module.FULL, json_file)
+
+
 def join(app: typer.Typer) -> None:
     """Add these commands to the application."""
     app.add_typer(bench, name="bench")

@@ -43,7 +43,7 @@ class Databases:
         """Hash -> ValidatorSet."""
         self.hand_overs = database("hand-overs")
         """Epoch (4 bytes) -> height of the block that handed over to the set of this epoch."""
-        self.all = [value for name, value in vars(self).items() if name != "file"]
+        self.named = {name: value for name, value in vars(self).items() if name != "file"}
 
     def damage(self, what: str) -> OurError:
         """The error to raise for something that cannot be read."""

@@ -152,6 +152,14 @@ class Snapshot:
                 yield cursor.item()
                 found = cursor.next()
 
+    def bytes_used(self) -> dict[str, int]:
+        """Bytes of the pages that each database uses, by its name in `Databases`."""
+        stats = {name: self._txn.stat(db=database) for name, database in self._db.named.items()}
+        return {
+            name: stat["psize"] * (stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"])
+            for name, stat in stats.items()
+        }
+
     def tile(self, path: bytes) -> bytes | None:
         """Tile of the state tree under a path: makes a snapshot a TileSource."""
         data: bytes | None = self._txn.get(tile_key(path), db=self._db.tiles)
@@ -244,7 +252,7 @@ class Snapshot:
 
     def check(self) -> None:
         """As `LedgerReader.check`."""
-        for database in self._db.all:
+        for database in self._db.named.values():
             with self._txn.cursor(db=database) as cursor:
                 for _ in cursor:
                     pass

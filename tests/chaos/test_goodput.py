@@ -26,7 +26,9 @@ SHARE_MIN = 0.5
 async def sealed_tps(load: Load, signers: list[SoftSigner], part: int) -> float:
     """Payments sealed per second while they are offered for `SECONDS`."""
     chain_id = load.members[0].home.genesis().hash()
-    payments = sign_payments(signers, chain_id, int(OFFERED_TPS * SECONDS), part)
+    payments = sign_payments(
+        signers, [signer.public_key for signer in signers], chain_id, int(OFFERED_TPS * SECONDS), part
+    )
     begun, before = time.perf_counter(), load.tally.sealed
     await load.offer(payments, begun + SECONDS)
     in_time = [sealed for at, sealed in load.seals if begun <= at <= begun + SECONDS]
