@@ -16,7 +16,7 @@ from ledger.codec import encode
 from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme
 from node.home import read_genesis
-from node.storage.reader import DATA_FILE
+from node.storage.layout import DATA_FILE
 from node.storage.store import Store
 from node.testnet.consortium import COMPANIES
 from node.testnet.make import Testnet

@@ -27,7 +27,7 @@ from bench.payments import under_load
 from ledger.codec import encode
 from ledger.keys import Scheme, SoftSigner
 from node.memory import private_memory
-from node.storage.reader import DATA_FILE
+from node.storage.layout import DATA_FILE
 from node.testnet.consortium import Driver
 from node.testnet.make import Testnet
 
