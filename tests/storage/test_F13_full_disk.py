@@ -7,6 +7,7 @@ import lmdb
 import pytest
 
 from ledger.errors import OurError
+from node.storage import store as store_module
 from node.storage.store import Store, StoreFullError
 from node.storage.wal import WriteAheadLog, is_full
 from tests.unit.test_store import GENESIS, STATE, grow
@@ -69,7 +70,7 @@ def test_F13_a_write_that_fails_for_another_reason_stops_the_process(tmp_path, m
     def broken(*_):
         raise lmdb.Error(f"mdb_txn_commit: {os.strerror(errno.EIO)}")
 
-    monkeypatch.setattr(store, "_put_meta", broken)
+    monkeypatch.setattr(store_module, "put_head", broken)
     with pytest.raises(OurError, match="store-write"):
         grow(store, 1)
     store.close()
@@ -81,7 +82,7 @@ def test_F13_a_users_quota_that_is_used_up_is_a_full_disk_as_well(tmp_path, monk
     def over_quota(*_):
         raise lmdb.Error(f"mdb_txn_commit: {os.strerror(errno.EDQUOT)}")
 
-    monkeypatch.setattr(store, "_put_meta", over_quota)
+    monkeypatch.setattr(store_module, "put_head", over_quota)
     with pytest.raises(StoreFullError):
         grow(store, 1)
     store.close()
