@@ -35,6 +35,7 @@ OWN_BYTES = {
     "devices.pile_session": "receipts that are proven already",
     "node.gateway.pile_prices": "values that are proven already",
     "node.gateway.gateway.Gateway._time_of": "heads: `sealed_headers`",
+    "node.join": "answers of donors, whole: tests/fuzz/test_join_messages.py; pieces on the joiner's own disk",
     "node.storage": "the node's own store and log: `write_ahead_logs`, `pilechain verify`",
     "node.cli": "the user's own words and files, read once: `command_line_calls`",
     "node.demo": "answers of our own nodes; tables: `station_tables`, `session_tables`",
