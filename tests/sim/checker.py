@@ -1,12 +1,15 @@
-"""The invariants, checked as the run goes: it sees what every node commits, stores and sends."""
+"""The invariants, checked as the run goes: it sees what every honest node commits, stores and sends.
+
+Every check costs the same however long the run is.
+"""
 
 from collections.abc import Callable
 
 from consensus.effects import Outcome
-from consensus.messages import Checkpoint, Commit, Message, NewView, Own, Prepare, PrePrepare, ViewChange
-from consensus.records import VoteRecord, decode_record
-from ledger.block import Block, Header, header_hash
-from ledger.codec import decode, encode
+from consensus.messages import Checkpoint, Message, Own, PrePrepare, ViewChange
+from ledger.block import Block, Header
+from ledger.codec import decode
+from ledger.genesis import Parameters
 
 
 class InvariantError(AssertionError):
@@ -16,7 +19,13 @@ class InvariantError(AssertionError):
 class Checker:
     """What all honest nodes together have done."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        chain_id: bytes,
+        parameters: Parameters,
+        time_ms: int,
+        verify: Callable[[bytes, bytes, bytes], bool],
+    ) -> None:
         self.hashes: list[bytes] = []
         """Header hash of height 1, 2, …: the one chain."""
         self.roots: list[bytes] = []
@@ -25,24 +34,62 @@ class Checker:
         """Transaction id → the height that holds it."""
         self.sealed = 0
         """Highest height that some node's store holds: its transactions are acknowledged."""
+        self.late: set[tuple[int, int]] = set()
+        """(height, view) pairs that ran out of time somewhere."""
+        self._chain_id = chain_id
+        self._parameters = parameters
+        self._time_ms = time_ms
+        """Of the last committed block."""
+        self._verify = verify
+        self._voters: list[frozenset[str]] = []
+        """Who decided for each block, by the first certificate or seal that was seen."""
         self._said: dict[tuple[str, int, int, type], bytes] = {}
-        self._durable: dict[str, set[tuple[int, int, type, bytes]]] = {}
+        self._given_up: dict[tuple[str, int], int] = {}
+        self._durable: dict[str, set[bytes]] = {}
 
-    def committed(self, node: str, block: Block) -> None:
-        """I1: no two honest commits differ at a height. I2: no transaction stands in two blocks."""
+    def committed(self, node: str, block: Block, voters: frozenset[str]) -> None:
+        """I1: no two honest commits differ at a height; if they do, the voters of both certificates say who signed
+        twice. I2: no transaction stands in two blocks.
+        """
         height = block.header.height
         if height <= len(self.hashes):
             if self.hashes[height - 1] != block.hash:
-                raise InvariantError(f"I1: {node} committed another block at height {height}")
+                raise InvariantError(self._fork(node, height, block.hash, voters))
             return
         if height != len(self.hashes) + 1:
             raise InvariantError(f"I1: {node} committed height {height} after {len(self.hashes)}")
         self.hashes.append(block.hash)
-        for transaction in block.transactions:
-            if self.placed.setdefault(transaction.id, height) != height:
-                raise InvariantError(f"I2: height {height} holds a transaction of height {self.placed[transaction.id]}")
-        if len({transaction.id for transaction in block.transactions}) != len(block.transactions):
+        self._voters.append(voters)
+        ids = {transaction.id for transaction in block.transactions}
+        if len(ids) != len(block.transactions):
             raise InvariantError(f"I2: height {height} holds a transaction twice")
+        for each in ids:
+            if self.placed.setdefault(each, height) != height:
+                raise InvariantError(f"I2: height {height} holds a transaction of height {self.placed[each]}")
+        self._check_valid(block)
+
+    def _check_valid(self, block: Block) -> None:
+        """I2 as well: nothing is committed that no honest member may accept. Written anew from the rules, not from the
+        engine's code.
+        """
+        parent_ms, self._time_ms = self._time_ms, block.header.time_ms
+        where = f"I2: height {block.header.height} holds"
+        if block.header.time_ms <= parent_ms:
+            raise InvariantError(f"{where} a time that is not later than its parent's")
+        branches = [row.branch for row in block.header.branches for _ in range(row.count)]
+        if branches != [transaction.body.branch for transaction in block.transactions]:
+            raise InvariantError(f"{where} a transaction under another branch")
+        if sum(transaction.body.gas_limit for transaction in block.transactions) > self._parameters.block_gas_max:
+            raise InvariantError(f"{where} more gas than a block may")
+        for transaction in block.transactions:
+            body = transaction.body
+            longest_ms = (self._parameters.expiry_max_ms, self._parameters.device_expiry_max_ms)[body.expiry_class]
+            if not block.header.time_ms <= body.valid_until_ms <= parent_ms + longest_ms:
+                raise InvariantError(f"{where} a transaction whose time is over, or far")
+            if body.chain_id != self._chain_id:
+                raise InvariantError(f"{where} a transaction of another chain")
+            if not self._verify(body.sender, transaction.id, transaction.signature):
+                raise InvariantError(f"{where} a transaction that nobody signed")
 
     def executed(self, node: str, outcome: Outcome, audit: Callable[[], list[str]]) -> None:
         """I3: equal state roots. I4: no audit of a state finds anything; one is enough for all that are equal."""
@@ -60,34 +107,39 @@ class Checker:
         self.sealed = max(self.sealed, height)
 
     def persisted(self, node: str, records: list[bytes]) -> None:
-        """Note the votes that a node's disk holds."""
-        durable = self._durable.setdefault(node, set())
-        for data in records:
-            if data[1] != 1:  # no vote
-                continue
-            record = decode_record(data)
-            if isinstance(record, VoteRecord):
-                durable.add(statement(record.message))
+        """Note the votes that a node's disk holds, by their signatures, which stand last."""
+        self._durable.setdefault(node, set()).update(data[-64:] for data in records if data[1] == 1)
 
     def sent(self, node: str, message: Message) -> None:
-        """I5: no honest key signs two values for one (height, view, phase), and none that is not on its disk."""
+        """I5: no honest key signs two values for one (height, view, phase), none that is not on its disk, and none in a
+        view that it gave up.
+        """
         if not isinstance(message, Own):
             return
-        height, view, kind, value = said = statement(message)
-        if said not in self._durable.get(node, ()):
-            raise InvariantError(f"I5: {node} sent a {kind.__name__} of height {height} that is not on its disk")
-        if self._said.setdefault((node, height, view, kind), value) != value:
-            raise InvariantError(f"I5: {node} signed two {kind.__name__}s at height {height}, view {view}")
+        kind, signature = type(message), message.signature
+        height = decode(Header, message.header).height if isinstance(message, PrePrepare) else message.height
+        view = 0 if isinstance(message, Checkpoint) else message.view
+        where = f"{node} sent a {kind.__name__} of height {height}, view {view}"
+        if signature not in self._durable.get(node, ()):
+            raise InvariantError(f"I5: {where}, that is not on its disk")
+        if self._said.setdefault((node, height, view, kind), signature) != signature:
+            raise InvariantError(f"I5: {where}, and before another one")
+        if kind is Checkpoint:
+            return
+        if view < self._given_up.get((node, height), 0):
+            raise InvariantError(f"I5: {where}, which it gave up")
+        if kind is ViewChange:
+            self._given_up[node, height] = view
 
+    def timed_out(self, height: int, view: int) -> None:
+        """Count the views that were in vain."""
+        self.late.add((height, view))
 
-def statement(message: Own) -> tuple[int, int, type, bytes]:
-    """(height, view, phase, value) of a vote."""
-    if isinstance(message, PrePrepare):
-        return decode(Header, message.header).height, message.view, PrePrepare, header_hash(message.header)
-    if isinstance(message, Prepare | Commit):
-        return message.height, message.view, type(message), message.header_hash
-    if isinstance(message, Checkpoint):
-        return message.height, 0, Checkpoint, message.result_digest
-    if isinstance(message, ViewChange):
-        return message.height, message.view, ViewChange, encode(message.certificate)
-    return message.height, message.view, NewView, encode(message.view_changes) + header_hash(message.proposal.header)
+    def _fork(self, node: str, height: int, digest: bytes, voters: frozenset[str]) -> str:
+        """What a fork looks like, and who signed on both sides."""
+        named = ", ".join(sorted(voters & self._voters[height - 1]))
+        ours = self.hashes[height - 1]
+        return (
+            f"I1: {node} committed another block at height {height}: {digest.hex()[:8]} beside {ours.hex()[:8]}; "
+            f"signed on both sides: {named}"
+        )

@@ -1,5 +1,9 @@
 """What survives a crash: the log as far as it was synced, perhaps a little more, and the store of sealed blocks."""
 
+import tempfile
+import zlib
+from itertools import dropwhile
+from pathlib import Path
 from random import Random
 
 from msgspec import Struct
@@ -8,37 +12,64 @@ from consensus.head import Head
 from ledger.block import SealedHeader
 from ledger.codec import decode, encode
 from ledger.transaction import Transaction
+from node.storage import wal
+
+Batch = list[tuple[int, bytes]]
+"""(height, record) pairs that one fsync makes durable."""
+PAGE_BYTES = 512
+"""What a disk writes at once, at least: a batch is torn between such pieces."""
+MARK = b"\x01segment"
 
 
 class Log:
-    """A write-ahead log whose tail is in doubt until it is synced."""
+    """A write-ahead log. A torn tail is recovered by the real one, from a real file."""
 
     def __init__(self) -> None:
-        self._records: list[tuple[int, bytes]] = []
-        self._synced = 0
+        self._batches: list[Batch] = []
+        self._torn = b""
 
-    def append(self, height: int, record: bytes) -> None:
-        """Write, not yet durably."""
-        self._records.append((height, record))
+    def append(self, batch: Batch) -> None:
+        """Write durably."""
+        self._batches.append(batch)
 
-    def sync(self) -> None:
-        """What was written is durable."""
-        self._synced = len(self._records)
+    def tear(self, batch: Batch, random: Random) -> None:
+        """Crash in the middle of writing: pages reach the disk in any order, or all of them, or none."""
+        data = bytearray(wal._frame(MARK, max(height for height, _ in batch), [record for _, record in batch]))
+        kind = random.randrange(4)
+        if kind == 0:
+            del data[random.randrange(len(data) + 1) :]
+        elif kind == 1:
+            for start in range(0, len(data), PAGE_BYTES):
+                if random.random() < 0.5:
+                    data[start : start + PAGE_BYTES] = bytes(len(data[start : start + PAGE_BYTES]))
+        elif kind == 2:
+            data[-1] ^= 1 << random.randrange(8)
+        self._torn = bytes(data)
+        self._unsure = batch
 
     def truncate(self, height: int) -> None:
-        """Drop what the store holds."""
-        self._records = [(at, record) for at, record in self._records if at > height]
-        self._synced = len(self._records)
-
-    def crash(self, random: Random) -> None:
-        """Lose a random part of what was not synced: the kernel may have written some of it."""
-        kept = random.randint(self._synced, len(self._records))
-        del self._records[kept:]
-        self._synced = kept
+        """Drop the oldest batches that the store makes needless, as the real log drops whole segments."""
+        self._batches = list(dropwhile(lambda batch: all(at <= height for at, _ in batch), self._batches))
 
     def read(self) -> list[bytes]:
         """The records, as after a restart."""
-        return [record for _, record in self._records]
+        if self._torn:
+            self._recover()
+        return [record for batch in self._batches for _, record in batch]
+
+    def _recover(self) -> None:
+        frames = [wal._frame(MARK, max(at for at, _ in batch), [data for _, data in batch]) for batch in self._batches]
+        with tempfile.TemporaryDirectory() as folder:
+            opening = MARK + zlib.crc32(MARK).to_bytes(4, "big")
+            Path(folder, "00000001.wal").write_bytes(opening + b"".join(frames) + self._torn)
+            log = wal.WriteAheadLog(Path(folder))
+            log.close()
+        held = [record for batch in self._batches for _, record in batch]
+        whole = held + [record for _, record in self._unsure]
+        assert log.recovered in (held, whole), "the log recovered half a batch, or lost a whole one"
+        if log.recovered == whole:
+            self._batches.append(self._unsure)
+        self._torn = b""
 
 
 class StoredBlock(Struct):

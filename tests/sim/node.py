@@ -1,25 +1,29 @@
-"""One simulated node: a real engine, whose effects are performed on the simulated world, and which may crash before any
-of them.
+"""One simulated node: a real engine, whose effects are performed on the simulated world, and which may crash before, in
+or after any of them.
 """
 
 from collections.abc import Callable
 from random import Random
 
 from consensus.messages import SealedBlock, SealedBlocks
-from ledger.errors import ClientError
+from consensus.state import State
+from ledger.errors import ClientError, PeerError
 from ledger.keys import Signer
-from ledger.transaction import decode_transaction
+from ledger.transaction import Transaction, decode_transaction
 from node.effects import (
     Admitted,
     Charge,
+    DiskFull,
     Effect,
     Event,
     Execute,
     Executed,
     Halt,
+    Log,
     Outcome,
     PeerUp,
     Persist,
+    Received,
     Send,
     Serve,
     Stored,
@@ -29,10 +33,12 @@ from node.effects import (
     Verify,
 )
 from node.engine import Engine, EngineSetup
+from tests.sim import disk
 from tests.sim.application import Application, root
 from tests.sim.checker import Checker, InvariantError
-from tests.sim.disk import Log, Store, StoredBlock
-from tests.sim.network import Network
+from tests.sim.disk import Store, StoredBlock
+from tests.sim.network import Network, company
+from tests.sim.plan import Moment
 from tests.sim.scheduler import Scheduler
 
 SERVED_BLOCKS = 8
@@ -49,80 +55,113 @@ class SimNode:
         signer: Signer | None,
         verify: Callable[[bytes, bytes, bytes], bool],
         store: Store,
-        names: list[str],
+        peers: list[str],
         scheduler: Scheduler,
         network: Network,
         checker: Checker,
         random: Random,
-        clock_offset_ms: int,
+        clock_offset_ms: int = 0,
+        is_honest: bool = True,
     ) -> None:
         self.name = name
-        self.log = Log()
+        self.company = company(name)
+        self.log = disk.Log()
         self.store = store
         self.engine: Engine | None = None
         self.crash_in: int | None = None
-        """Crash before that many more effects."""
+        """Crash at that many more effects …"""
+        self.moment: Moment = "before"
+        """… before, in or after it."""
         self.charges: list[Charge] = []
+        self.execution_ms = 4
+        """How long a block takes."""
+        self.clock_offset_ms = clock_offset_ms
+        self.is_honest = is_honest
+        """Whether the invariants hold for it."""
         self._application = application
         self._genesis = application.genesis
         self._signer = signer
         self._verify = verify
-        self._names = names
+        self._peers = peers
         self._scheduler = scheduler
         self._network = network
         self._checker = checker
         self._random = random
-        self._clock_offset_ms = clock_offset_ms
         self._life = 0
-        self.execution_ms = 4
-        """How long a block takes."""
+        self._ticked_ms = -1
         self._state: dict[bytes, bytes] = {}
+        self._full = False
+        self._suspended: list[Effect] = []
+        """What waits for room on the disk."""
+        self._puts: list[StoreSealed] = []
+        """Likewise, in the store's thread."""
+        self._late: list[Event] = []
+        """What threads have done in the meantime."""
 
     @property
     def is_up(self) -> bool:
         """Whether it runs."""
         return self.engine is not None
 
+    @property
+    def state(self) -> State:
+        """The inside of its replica."""
+        assert self.engine is not None, f"{self.name} is down"
+        return self.engine._state
+
     def now_ms(self) -> int:
         """Its chain clock."""
-        return self._genesis.time_ms + self._scheduler.now_ms + self._clock_offset_ms
+        return self._genesis.time_ms + self._scheduler.now_ms + self.clock_offset_ms
 
     def start(self) -> None:
         """Begin, or begin again, from what the disk holds."""
         self._life += 1
         self._state = self.store.state
-        self._checker.persisted(self.name, self.log.read())  # also what survived unsynced
+        records = self.log.read()
+        self._checker.persisted(self.name, records)  # also what survived unsynced
         self.engine = Engine(
             EngineSetup(
                 genesis=self._genesis,
-                me=self.name,
-                signers=(self._signer,) if self._signer else (),
+                me=self.company,
+                signer=self._signer,
                 head=self.store.head,
                 recent=self.store.recent(self._genesis.parameters.expiry_max_ms),
-                records=self.log.read(),
+                records=records,
                 verify=self._verify,
             )
         )
-        self.handle(Tick(self.now_ms(), self._scheduler.now_ms))
-        for peer in self._names:
-            if peer != self.name:
-                self.handle(PeerUp(peer))
+        self._ticked_ms = -1
+        self.tick()
+        for peer in self._peers:
+            self.handle(PeerUp(peer))
 
     def crash(self) -> None:
-        """Lose memory, and of the disk what was not synced."""
+        """Lose memory."""
         self.engine = None
         self.crash_in = None
         self._life += 1
-        self.log.crash(self._random)
+        self._suspended, self._puts, self._late = [], [], []
 
     def handle(self, event: Event) -> None:
-        """Give the engine an event, and perform what it wants."""
-        if self.engine is not None:
-            self.perform(self.engine.handle(event))
+        """Give the engine an event, and perform what it wants. With the log's disk full, the core stands still."""
+        if self.engine is None:
+            return
+        if self._suspended:
+            if not isinstance(event, Received | Tick):
+                self._late.append(event)
+            return
+        try:
+            effects = self.engine.handle(event)
+        except Exception as error:
+            raise InvariantError(f"{self.name} crashed on {event}: {error!r}") from error
+        self.perform(effects)
 
     def tick(self) -> None:
-        """Time passes."""
-        self.handle(Tick(self.now_ms(), self._scheduler.now_ms))
+        """Time passes: once per moment."""
+        now_ms = self._scheduler.now_ms
+        if now_ms != self._ticked_ms:
+            self._ticked_ms = now_ms
+            self.handle(Tick(self.now_ms(), now_ms))
 
     def submit(self, raws: list[bytes]) -> list[bytes]:
         """Clients' transactions, in one batch; returns the ids of those that were not refused."""
@@ -140,75 +179,138 @@ class SimNode:
         self.handle(Admitted(tuple(taken), None))
         return [transaction.id for transaction in taken]
 
+    # ── effects ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
     def perform(self, effects: list[Effect]) -> None:
-        """Perform effects in their order; whatever stands behind a `Persist` finds it synced."""
-        unsynced: list[bytes] = []
-        for effect in effects:
+        """Perform effects in their order. The first `Persist` writes all records of the list, as the core does."""
+        written = False
+        for at, effect in enumerate(effects):
+            moment = None
             if self.crash_in is not None:
                 self.crash_in -= 1
                 if self.crash_in < 0:
-                    self.crash()
-                    return
+                    moment = self.moment
+                    if moment == "before":
+                        return self.crash()
             if isinstance(effect, Persist):
-                self.log.append(effect.height, effect.record)
-                unsynced.append(effect.record)
-                continue
-            if unsynced:
-                self.log.sync()
-                self._checker.persisted(self.name, unsynced)
-                unsynced = []
-            self._perform(effect)
-        if unsynced:
-            self.log.sync()
-            self._checker.persisted(self.name, unsynced)
+                if written:
+                    continue
+                if self._full:
+                    self._suspended = effects[at:]
+                    return None
+                written = True
+                batch = [(each.height, each.record) for each in effects if isinstance(each, Persist)]
+                if moment == "in":
+                    self.log.tear(batch, self._random)
+                    return self.crash()
+                self.log.append(batch)
+                self._checker.persisted(self.name, [record for _, record in batch])
+            elif moment == "in" and isinstance(effect, Send):
+                self._send(effect, self._random.sample(self._peers, len(self._peers) // 2))
+                return self.crash()
+            elif moment == "in" and isinstance(effect, StoreSealed):
+                if not self._full and effect.outcome.height == self.store.height + 1:
+                    self._put(effect)  # durable, but nobody was told
+                return self.crash()
+            else:
+                self._perform(effect)
+            if moment is not None:
+                return self.crash()
+            if self.engine is None:
+                return None
+        return None
+
+    def fill_disk(self, first: str) -> None:
+        """No more room."""
+        self._full = True
+        if first == "store":
+            self.handle(DiskFull(True))
+
+    def free_disk(self) -> None:
+        """Room again: what waited goes on, and the engine hears of it in the order in which it happened."""
+        self._full = False
+        suspended, self._suspended = self._suspended, []
+        self.perform(suspended)
+        late, self._late = self._late, []
+        puts, self._puts = self._puts, []
+        for put in puts:
+            self._put(put)
+        for event in (*((DiskFull(True),) if suspended else ()), DiskFull(False), *late):
+            self.handle(event)
 
     def _perform(self, effect: Effect) -> None:
         if isinstance(effect, Send):
-            self._checker.sent(self.name, effect.message)
-            self._network.send(self.name, effect.peers, effect.message)
+            self._send(effect, effect.peers)
         elif isinstance(effect, Execute):
             self._execute(effect)
         elif isinstance(effect, StoreSealed):
-            self._later(3, lambda: self._put(effect))
+            self._later(3, self._put, effect)
         elif isinstance(effect, Truncate):
             self.log.truncate(effect.height)
         elif isinstance(effect, Verify):
-            transactions = tuple(decode_transaction(raw) for raw in effect.raws)
-            self._later(2, lambda: self.handle(Admitted(transactions, effect.source)))
+            self._later(2, self._verify_all, effect)
         elif isinstance(effect, Serve):
             blocks = self.store.blocks[effect.first - 1 : effect.last][:SERVED_BLOCKS]
             served = tuple(SealedBlock(b.sealed, tuple(tx.raw for tx in b.transactions)) for b in blocks)
             self._network.send(self.name, (effect.peer,), SealedBlocks(served, ()))
         elif isinstance(effect, Charge):
             self.charges.append(effect)
+        elif isinstance(effect, Log):
+            if self.is_honest and effect.event == "view timed out":
+                self._checker.late.add((int(effect.fields["height"]), int(effect.fields["view"])))
         elif isinstance(effect, Halt):
-            raise InvariantError(f"{self.name} halted: {effect.error}")
+            if self.is_honest:
+                raise InvariantError(f"{self.name} halted: {effect.error}")
+            self.crash()
+
+    def _send(self, effect: Send, peers: list[str] | tuple[str, ...]) -> None:
+        if self.is_honest:
+            self._checker.sent(self.name, effect.message)
+        self._network.send(self.name, tuple(peers), effect.message)
+
+    def _verify_all(self, effect: Verify) -> None:
+        """As the admission does: bad bytes and bad signatures are dropped."""
+        good: list[Transaction] = []
+        for raw in effect.raws:
+            try:
+                transaction = decode_transaction(raw)
+            except PeerError:
+                continue
+            if self._verify(transaction.body.sender, transaction.id, transaction.signature):
+                good.append(transaction)
+        self.handle(Admitted(tuple(good), effect.source))
 
     def _execute(self, effect: Execute) -> None:
         block = effect.block
-        self._checker.committed(self.name, block)
+        if self.is_honest:
+            entry = self.state.entries[block.header.height]
+            votes = entry.certificate.commits if entry.certificate else entry.seal.seal if entry.seal else ()
+            members = self.state.validators_at(block.header.height).validators
+            self._checker.committed(self.name, block, frozenset(members[vote.voter].name for vote in votes))
         self._state = self._application.execute(self._state, block)
         digest = root(self._state)
-        timeline = self._application.timeline(self._state)
-        outcome = Outcome(block.header.height, block.hash, digest, digest, timeline, self._state)
-        self._checker.executed(self.name, outcome, lambda: self._application.audit(self._state))
-        self._later(self.execution_ms, lambda: self.handle(Executed(outcome)))
+        outcome = Outcome(block.header.height, block.hash, digest, digest, self._genesis.validators, self._state)
+        if self.is_honest:
+            self._checker.executed(self.name, outcome, lambda: self._application.audit(self._state))
+        self._later(self.execution_ms, self.handle, Executed(outcome))
 
     def _put(self, effect: StoreSealed) -> None:
+        if self._full:
+            self._puts.append(effect)
+            return
         header = effect.block.header
         state = effect.outcome.work
         if not isinstance(state, dict):
             raise InvariantError(f"{self.name}: the outcome's work was not handed back untouched")
-        self._checker.stored(self.name, header.height, effect.block.hash)
+        if self.is_honest:
+            self._checker.stored(self.name, header.height, effect.block.hash)
         self.store.put(StoredBlock(effect.sealed, effect.block.transactions, header.time_ms, state), effect.head)
         self.handle(Stored(header.height))
 
-    def _later(self, delay_ms: int, action: Callable[[], None]) -> None:
+    def _later(self, delay_ms: int, action: Callable[..., None], argument: object) -> None:
         """Something that takes this node a while, in order, and that a crash undoes."""
-        life = self._life
+        self._scheduler.after(delay_ms, self._run, self._life, action, argument)
 
-        def run() -> None:
-            if self._life == life:
-                action()
-
-        self._scheduler.after(delay_ms, run)
+    def _run(self, life: int, action: Callable[..., None], argument: object) -> None:
+        if self._life == life:
+            action(argument)

@@ -3,10 +3,10 @@
 import time
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from tests.sim.checker import InvariantError
-from tests.sim.world import Plan, World
+from tests.sim.plan import BLOCKS_MIN, EVENTS_MIN, Plan, draw
+from tests.sim.world import World
 
 
 class Report(Struct):
@@ -17,28 +17,38 @@ class Report(Struct):
     steps: int
     blocks: int
     transactions: int
+    views: int
+    """In vain after healing."""
     simulated_ms: int
     seconds: float
     failure: str = ""
 
 
-def run_seed(seed: int, fault_ms: int | None = None) -> Report:
-    """Run both phases of a seed, the first for its plan's time or another."""
+def run_plan(seed: int, plan: Plan) -> Report:
+    """Run both phases of a plan. What the network and the clients do follows from the seed."""
     began = time.perf_counter()
-    plan = Plan.draw(seed)
-    world = World(seed, plan if fault_ms is None else replace(plan, fault_ms=fault_ms))
+    world = World(seed, plan)
     failure = ""
     try:
         world.run_plan()
     except InvariantError as error:
         failure = str(error)
+    steps, blocks = world.scheduler.steps, len(world.checker.hashes)
+    if not failure and plan.blocks_min >= BLOCKS_MIN and (steps < EVENTS_MIN or blocks < BLOCKS_MIN):
+        failure = f"the seed is too short: {steps} events, {blocks} blocks"
     return Report(
         seed,
         world.trace,
-        world.scheduler.steps,
-        len(world.checker.hashes),
+        steps,
+        blocks,
         len(world.checker.placed),
+        len(world.checker.late),
         world.scheduler.now_ms,
         time.perf_counter() - began,
         failure,
     )
+
+
+def run_seed(seed: int) -> Report:
+    """Run a seed's own plan."""
+    return run_plan(seed, draw(seed))

@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable
+from typing import Any
 
 
 class Scheduler:
@@ -10,18 +11,19 @@ class Scheduler:
     def __init__(self) -> None:
         self.now_ms = 0
         self.steps = 0
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
+        self._queue: list[tuple[int, int, Callable[..., object], tuple[Any, ...]]] = []
         self._planned = 0
 
-    def after(self, delay_ms: int, action: Callable[[], None]) -> None:
+    def after(self, delay_ms: int, action: Callable[..., object], *arguments: object) -> None:
         """Plan an action."""
         self._planned += 1
-        heapq.heappush(self._queue, (self.now_ms + delay_ms, self._planned, action))
+        heapq.heappush(self._queue, (self.now_ms + delay_ms, self._planned, action, arguments))
 
     def run_until(self, time_ms: int) -> None:
         """Do everything that is planned up to `time_ms`."""
-        while self._queue and self._queue[0][0] <= time_ms:
-            self.now_ms, _, action = heapq.heappop(self._queue)
+        queue = self._queue
+        while queue and queue[0][0] <= time_ms:
+            self.now_ms, _, action, arguments = heapq.heappop(queue)
             self.steps += 1
-            action()
+            action(*arguments)
         self.now_ms = time_ms

@@ -2,10 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
-from functools import partial
 from random import Random
-
-from msgspec import Struct
 
 from consensus.head import genesis_head
 from consensus.messages import Message
@@ -14,57 +11,31 @@ from ledger.codec import decode
 from ledger.transaction import Signed, transaction_id
 from ledger.validators import Validator, ValidatorSet
 from node.effects import Received
-from node.engine import Engine, EngineStatus
+from node.engine import EngineStatus
 from tests.sim.application import GENESIS_TIME_MS, Application, Contracts, KeyValue
+from tests.sim.bounds import check_bounds
 from tests.sim.checker import Checker, InvariantError
 from tests.sim.disk import Store
-from tests.sim.network import Network, Weather
+from tests.sim.liar import Conspiracy, Liar
+from tests.sim.network import FAIR, Network, company
 from tests.sim.node import SimNode
+from tests.sim.plan import EVENTS_MIN, Clock, Crash, Cut, Fault, Full, Lie, Plan, Weather
 from tests.sim.scheduler import Scheduler
 from tests.sim.signing import make_signer, verify
 
+__all__ = ["Plan", "World"]
+
 TICK_MS = 100
-HEAL_MS_MAX = 240_000
-"""After healing, everything that waits is sealed everywhere within this time: the view timer may have doubled a few
-times.
+BOUNDS_EVERY = 32
+"""Ticks between two looks at a node's queues."""
+HEAL_MS_MAX = 600_000
+"""Ends a run whose nodes do not settle; the real limit is counted in views."""
+SUBMIT_HEALED_MS = 40
+"""Time between transactions when only the number of blocks is wanted."""
+VIEWS_IN_VAIN_MAX = 12
+"""How many views may run out of time between healing and the last seal, per member: f members of n may let every turn
+of theirs pass until they are passed over (K = 8 heights), and former views may have left the others far apart.
 """
-NAMES = (
-    *("Anneng", "Bohui", "Chengdian", "Dianneng", "Ercheng", "Futong", "Guowang"),
-    *("Huineng", "Jiading", "Kelu", "Longdian", "Minsheng", "Nanwang"),
-)
-
-
-class Plan(Struct, frozen=True):
-    """What a run is made of; drawn from its seed."""
-
-    nodes: int
-    real_signatures: bool = False
-    contracts: bool = False
-    """Whether the real contracts run, and I4 is checked; else the key-value application, which is faster."""
-    fault_ms: int = 60_000
-    """How long faults go on."""
-    crash_every_ms: int = 0
-    """Mean time between crashes; 0: none."""
-    weather_every_ms: int = 0
-    """Mean time between changes of weather and partitions; 0: always fair."""
-    submit_every_ms: int = 300
-    """Mean time between transactions."""
-    skew_ms_max: int = 0
-    """How far clocks are off."""
-
-    @classmethod
-    def draw(cls, seed: int) -> "Plan":
-        """The plan of a seed."""
-        random = Random(seed)
-        return cls(
-            nodes=random.choice((4, 4, 4, 5, 6, 7)),
-            real_signatures=seed % 100 == 7,
-            contracts=seed % 4 == 3,
-            crash_every_ms=random.choice((0, 3_000, 8_000, 20_000)),
-            weather_every_ms=random.choice((0, 4_000, 8_000, 15_000)),
-            submit_every_ms=random.choice((40, 150, 600)),
-            skew_ms_max=random.choice((0, 500, 1_500)),
-        )
 
 
 class World:
@@ -75,40 +46,51 @@ class World:
         self.plan = plan
         self.random = Random(seed * 2 + 1)
         self.scheduler = Scheduler()
-        self.checker = Checker()
+        self.is_healed = False
         self._trace = hashlib.blake2b(digest_size=8)
-        names = list(NAMES[: plan.nodes])
-        self.network = Network(self.scheduler, self.random, names)
+        names = plan.names
+        ids = sorted([*names, *(f"{name}'" for name in plan.twins)])
+        self.network = Network(self.scheduler, self.random, ids)
         self.network.deliver = self._deliver
         signers = {name: make_signer(hashlib.sha256(name.encode()).digest(), plan.real_signatures) for name in names}
         members = tuple(
             Validator(name, signers[name].public_key, signers[name].public_key, hashlib.sha256(name.encode()).digest())
             for name in names
         )
+        check = verify[plan.real_signatures]
         kind = Contracts if plan.contracts else KeyValue
         self.application: Application = kind(ValidatorSet(0, members), plan.real_signatures)
         genesis = self.application.genesis
+        self.checker = Checker(genesis.hash(), genesis.parameters, genesis.time_ms, check)
         self.submitted: dict[bytes, bytes] = {}
         """Id → bytes of the transactions that clients gave to some node, and want to see sealed."""
+        offsets = dict(plan.offsets_ms)
         self.nodes = {
             name: SimNode(
                 name,
                 application=self.application,
-                signer=signers[name],
-                verify=verify[plan.real_signatures],
+                signer=signers[company(name)],
+                verify=check,
                 store=Store(genesis_head(genesis), self.application.first_state),
-                names=names,
+                peers=[each for each in names if each != company(name)],
                 scheduler=self.scheduler,
                 network=self.network,
                 checker=self.checker,
                 random=self.random,
-                clock_offset_ms=self.random.randint(-plan.skew_ms_max, plan.skew_ms_max),
+                clock_offset_ms=offsets.get(name, 0),
+                is_honest=name not in plan.byzantine,
             )
-            for name in names
+            for name in ids
         }
-        for at, name in enumerate(names):
+        self.honest = [node for node in self.nodes.values() if node.is_honest]
+        conspiracy = Conspiracy(genesis, {name: signers[name] for name in plan.byzantine})
+        self.liars = {name: Liar(self.nodes[name], conspiracy, self.network, self.scheduler) for name in plan.byzantine}
+        for name, liar in self.liars.items():
+            self.network.liars[name] = liar.outgoing
+        self._ticks = 0
+        for at, name in enumerate(ids):
             self.nodes[name].start()
-            self.scheduler.after(1 + at, partial(self._tick, name))
+            self.scheduler.after(1 + at, self._tick, name)
 
     # ── running ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -126,30 +108,41 @@ class World:
     def run_plan(self) -> None:
         """Both phases. Raises InvariantError."""
         plan = self.plan
-        if plan.crash_every_ms:
-            self._repeat(plan.crash_every_ms, self._crash_some)
-        if plan.weather_every_ms:
-            self._repeat(plan.weather_every_ms, self._change_weather)
-        self._repeat(plan.submit_every_ms, self.submit)
+        for fault in plan.faults:
+            self.scheduler.after(fault.at_ms, self._begin, fault)
+        self._load(plan.submit_every_ms)
         self.run(plan.fault_ms)
         self.heal()
+        if not self.run_until(self._has_run_enough, HEAL_MS_MAX):
+            raise InvariantError(f"I6: the chain stands still after healing: {self.describe()}")
+        self.plan = Plan(plan.nodes)  # no more load
         if not self.run_until(self.is_settled, HEAL_MS_MAX):
             raise InvariantError(f"I6: not settled {HEAL_MS_MAX} ms after healing: {self.describe()}")
+        views = len(self.checker.late)
+        if views > VIEWS_IN_VAIN_MAX * plan.nodes:
+            raise InvariantError(f"I6: {views} views in vain after healing")
         self.check_stores()
 
     def heal(self) -> None:
-        """No more faults; everybody is up; clients submit again what they have not seen sealed."""
-        self.plan = Plan(self.plan.nodes, self.plan.real_signatures, fault_ms=0)
+        """No more faults but the lies and wrong clocks of at most f members; everybody is up; clients submit again what
+        they have not seen sealed.
+        """
+        self.is_healed = True
         self.network.heal()
-        for node in self.nodes.values():
+        offsets = dict(self.plan.offsets_ms)
+        for name, node in self.nodes.items():
             node.crash_in = None
+            if name not in self.plan.off_for_ever:
+                node.clock_offset_ms = offsets.get(name, 0)
+            node.free_disk()
             if not node.is_up:
                 node.start()
+        self.checker.late.clear()
         self._resubmit()
 
     def is_settled(self) -> bool:
-        """Whether all nodes' stores hold the same chain and every transaction that was submitted."""
-        heights = {node.store.height for node in self.nodes.values()}
+        """Whether all honest nodes' stores hold the same chain and every transaction that was submitted."""
+        heights = {node.store.height for node in self.honest}
         return (
             len(heights) == 1
             and self.checker.sealed in heights
@@ -160,11 +153,11 @@ class World:
 
     def check_stores(self) -> None:
         """I2, I3 at rest: every node holds every acknowledged transaction, once, and the same state."""
-        for node in self.nodes.values():
+        for node in self.honest:
             held = [tx.id for block in node.store.blocks for tx in block.transactions]
             if len(held) != len(set(held)) or not set(self.submitted) <= set(held):
                 raise InvariantError(f"I2: the store of {node.name} lost or repeated a transaction")
-        if len({tuple(sorted(node.store.state.items())) for node in self.nodes.values()}) != 1:
+        if len({tuple(sorted(node.store.state.items())) for node in self.honest}) != 1:
             raise InvariantError("I3: states differ at rest")
 
     def describe(self) -> str:
@@ -180,16 +173,18 @@ class World:
 
     def status(self, name: str) -> EngineStatus:
         """Where a node that is up stands."""
-        return self._engine(name).status()
+        engine = self.nodes[name].engine
+        assert engine is not None, f"{name} is down"
+        return engine.status()
 
     def state(self, name: str) -> State:
         """The inside of a replica that is up, for tests that must see a lock."""
-        return self._engine(name)._state
+        return self.nodes[name].state
 
-    def _engine(self, name: str) -> Engine:
-        engine = self.nodes[name].engine
-        assert engine is not None, f"{name} is down"
-        return engine
+    def _has_run_enough(self) -> bool:
+        return self.checker.sealed >= self.plan.blocks_min and (
+            self.scheduler.steps >= EVENTS_MIN or not self.plan.blocks_min
+        )
 
     # ── clients ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -201,15 +196,23 @@ class World:
         now_ms = GENESIS_TIME_MS + self.scheduler.now_ms
         made = [self.application.make(self.random, now_ms) for _ in range(count)]
         taken = self.random.choice(up).submit(made)
-        self.submitted |= {transaction_id(decode(Signed, raw).body): raw for raw in made if taken}
+        if taken:
+            self.submitted |= {transaction_id(decode(Signed, raw).body): raw for raw in made}
         return taken
 
+    def _load(self, every_ms: int) -> None:
+        """Transactions, as long as the plan wants them."""
+        if self.plan.blocks_min or not self.is_healed:
+            self.submit()
+            mean_ms = SUBMIT_HEALED_MS if self.is_healed else every_ms
+            self.scheduler.after(1 + self.random.randrange(2 * mean_ms), self._load, every_ms)
+
     def _resubmit(self) -> None:
+        """Clients try another node when they have seen no receipt for a while."""
         waiting = [each for each in self.submitted if self.checker.placed.get(each, 1 << 62) > self.checker.sealed]
         for digest in waiting[:200]:
-            self.random.choice(list(self.nodes.values())).submit([self.submitted[digest]])
-        if waiting:
-            self.scheduler.after(5_000, self._resubmit)
+            self.random.choice(self.honest).submit([self.submitted[digest]])
+        self.scheduler.after(2_000, self._resubmit)
 
     # ── what happens by itself ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -218,36 +221,55 @@ class World:
         self._trace.update(f"{self.scheduler.now_ms} {words}\n".encode())
 
     def _tick(self, name: str) -> None:
-        self.scheduler.after(TICK_MS, partial(self._tick, name))
-        self.nodes[name].tick()
+        self.scheduler.after(TICK_MS, self._tick, name)
+        node = self.nodes[name]
+        node.tick()
+        if name in self.liars:
+            self.liars[name].act()
+        self._ticks += 1
+        if node.engine is not None and node.is_honest and self._ticks % BOUNDS_EVERY == 0:
+            check_bounds(name, node.engine)
 
     def _deliver(self, sender: str, receiver: str, message: Message) -> None:
         node = self.nodes[receiver]
-        if node.is_up:
-            self.note(sender, receiver, type(message).__name__, len(self.checker.hashes))
-            node.tick()
-            node.handle(Received(sender, message))
+        if node.engine is None:
+            return
+        self._trace.update(
+            f"{self.scheduler.now_ms}{sender}{receiver}{type(message).__name__}{len(self.checker.hashes)}".encode()
+        )
+        node.tick()
+        liar = self.liars.get(receiver)
+        if liar is None or liar.incoming(company(sender), message):
+            node.handle(Received(company(sender), message))
 
-    def _repeat(self, mean_ms: int, action: Callable[[], object]) -> None:
-        """Do something again and again while the faults last."""
+    # ── what goes wrong ─────────────────────────────────────────────────────────────────────────────────────────────
 
-        def run() -> None:
-            if self.plan.fault_ms:
-                action()
-                self._repeat(mean_ms, action)
-
-        self.scheduler.after(1 + self.random.randrange(2 * mean_ms), run)
-
-    def _crash_some(self) -> None:
-        """Have some nodes crash, one as a rule, now and then all, each before one of its next effects; they come back
-        one after the other.
-        """
-        random, names = self.random, list(self.nodes)
-        many = random.choice((1, 1, 1, 1, 2, len(names)))
-        for name in random.sample(names, many):
-            self.nodes[name].crash_in = random.randrange(30)
-            self.scheduler.after(random.randrange(100, 10_000), partial(self._restart, name))
-        self.note("crash", many)
+    def _begin(self, fault: Fault) -> None:
+        """Have a fault happen. Those that last end by themselves."""
+        if self.is_healed:
+            return
+        self.note(fault)
+        after = self.scheduler.after
+        if isinstance(fault, Crash):
+            node = self.nodes[fault.node]
+            node.crash_in, node.moment = fault.effects, fault.moment
+            after(fault.down_ms, self._restart, fault.node)
+        elif isinstance(fault, Weather):
+            self.network.weather = fault
+            after(fault.for_ms, self._end_weather, fault)
+        elif isinstance(fault, Cut):
+            self.network.cut |= set(fault.pairs)
+            self.network.witness = fault.witness or self.network.witness
+            if fault.witness:
+                self.network.weather = Weather(muted="Commit")
+            after(fault.for_ms, self._end_cut, fault)
+        elif isinstance(fault, Full):
+            self.nodes[fault.node].fill_disk(fault.first)
+            after(fault.for_ms, self.nodes[fault.node].free_disk)
+        elif isinstance(fault, Clock):
+            self.nodes[fault.node].clock_offset_ms = fault.offset_ms
+        elif isinstance(fault, Lie):
+            self.liars[fault.node].begin(fault)
 
     def _restart(self, name: str) -> None:
         """Start a node again that has crashed; one that was to crash and found no time to goes on."""
@@ -257,12 +279,13 @@ class World:
             node.start()
             self.note("restart", name)
 
-    def _change_weather(self) -> None:
-        random = self.random
-        self.network.weather = Weather.draw(random)
-        if random.random() < 0.5:
-            self.network.partition(random)
-        else:
-            self.network.cut = set()
-            self.network.witness = None
-        self.note("weather", self.network.weather, sorted(self.network.cut))
+    def _end_weather(self, fault: Weather) -> None:
+        if self.network.weather == fault:
+            self.network.weather = FAIR
+
+    def _end_cut(self, fault: Cut) -> None:
+        """The others' cuts go on; two that cut the same line end together."""
+        self.network.cut -= set(fault.pairs)
+        if fault.witness and self.network.witness == fault.witness:
+            self.network.witness = ""
+            self._end_weather(Weather(muted="Commit"))

@@ -1,0 +1,249 @@
+"""The tricks of Byzantine members: what they say, hear and do. Forgeries that need more thought are in `forgeries`."""
+
+import zlib
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from consensus.messages import (
+    Checkpoint,
+    Commit,
+    FetchBlocks,
+    FetchBodies,
+    Message,
+    NewView,
+    Prepare,
+    PrePrepare,
+    Status,
+    Transactions,
+    ViewChange,
+)
+from ledger.block import Header, header_hash
+from ledger.codec import decode, encode
+from ledger.errors import PeerError
+
+if TYPE_CHECKING:
+    from tests.sim.liar import Liar
+    from tests.sim.plan import Lie
+
+SLOW_MS_MAX = 1_500
+"""Below the time-out: a slow primary that is never caught."""
+
+
+class Trick:
+    """One of them, played by one liar for a while. By itself it does nothing."""
+
+    def __init__(self, liar: "Liar", lie: "Lie") -> None:
+        self.liar = liar
+        self.salt = lie.salt
+        self.random = Random(lie.salt)
+        self._percent = lie.percent
+
+    def applies(self) -> bool:
+        """Whether it is played this time."""
+        return self._percent >= 100 or self.random.random() * 100 < self._percent
+
+    def is_other(self, receiver: str) -> bool:
+        """Whether a receiver sees the liar's other face."""
+        return bool(zlib.crc32(f"{self.salt}{receiver}".encode()) & 1)
+
+    def says(self, receiver: str, message: Message) -> list[Message]:
+        """What takes the place of a message."""
+        return [message]
+
+    def hears(self, sender: str, message: Message) -> bool:
+        """Whether the engine hears a message."""
+        return True
+
+    def acts(self) -> None:
+        """Send what nobody asked for."""
+
+
+class Mute(Trick):
+    """Says nothing, to all, to some, or of one kind."""
+
+    KINDS = (PrePrepare, Prepare, Commit, Checkpoint, NewView, ViewChange, Transactions)
+
+    def says(self, receiver: str, message: Message) -> list[Message]:
+        """As its salt decides."""
+        kind = self.salt % 12
+        if kind < len(self.KINDS):
+            return [] if isinstance(message, self.KINDS[kind]) else [message]
+        return [] if kind % 2 or self.is_other(receiver) else [message]
+
+
+class Equivocate(Trick):
+    """Two proposals, two votes, two results, to two halves."""
+
+    def says(self, receiver: str, message: Message) -> list[Message]:
+        """The other one to the other half."""
+        if not self.is_other(receiver):
+            return [message]
+        liar = self.liar
+        if isinstance(message, PrePrepare | NewView):
+            return [self._other_proposal(message)]
+        if isinstance(message, Prepare | Commit):
+            other = liar.conspiracy.other(message.height, message.view, message.header_hash)
+            kind = type(message)
+            return [liar.vote(kind, message.height, message.view, other or message.header_hash)]
+        if isinstance(message, Checkpoint):
+            return [liar.sign_again(replace(message, result_digest=self.random.randbytes(32)))]
+        if isinstance(message, ViewChange):
+            return [liar.sign_again(replace(message, certificate=None))]
+        return [message]
+
+    def _other_proposal(self, message: PrePrepare | NewView) -> Message:
+        proposal = message if isinstance(message, PrePrepare) else message.proposal
+        header = decode(Header, proposal.header)
+        if header.view != proposal.view:
+            return message  # bound by a certificate
+        raw = encode(replace(header, time_ms=header.time_ms + 1))
+        self.liar.conspiracy.propose(proposal.view, raw)
+        other = self.liar.sign_again(replace(proposal, header=raw))
+        if isinstance(message, PrePrepare):
+            return other
+        return self.liar.sign_again(replace(message, proposal=other))
+
+
+class VoteForAll(Trick):
+    """Votes for every proposal of a view that any conspirator knows of, to everybody, also as the view's primary."""
+
+    def says(self, receiver: str, message: Message) -> list[Message]:
+        """The other votes go first to one half."""
+        if not isinstance(message, Prepare | Commit | PrePrepare):
+            return [message]
+        kind = type(message)
+        if isinstance(message, PrePrepare):
+            height = decode(Header, message.header).height
+            kinds: tuple[type, ...] = (Prepare, Commit)
+        else:
+            height, kinds = message.height, (kind,)
+        proposed = self.liar.conspiracy.headers.get((height, message.view), ())
+        votes = [self.liar.vote(each, height, message.view, header_hash(raw)) for raw in proposed for each in kinds]
+        said = [message, *votes]
+        return said[::-1] if self.is_other(receiver) else said
+
+
+class Mutate(Trick):
+    """Changes one field of a message, however deep, and signs the result where that makes it nastier."""
+
+    def says(self, receiver: str, message: Message) -> list[Message]:
+        """The changed one, and perhaps the right one behind it."""
+        changed: Message = _changed(self.random, message)
+        if self.random.random() < 0.5:
+            changed = self.liar.sign_again(changed)
+        return [changed, message] if self.random.random() < 0.5 else [changed]
+
+
+class Replay(Trick):
+    """Says again what it, or anybody, said before: old views, old heights."""
+
+    def says(self, receiver: str, message: Message) -> list[Message]:
+        """An old one first."""
+        heard = self.liar.conspiracy.heard
+        return [self.random.choice(heard), message] if heard else [message]
+
+
+class HugeView(Trick):
+    """Asks for views that are far away."""
+
+    def acts(self) -> None:
+        """To all."""
+        round_ = self.liar.node.state.round
+        view = self.random.choice((round_.view + 1, round_.view + 2, 100, (1 << 32) - 1))
+        asked = self.liar.sign_again(ViewChange(round_.height, view, self.liar.voter(), None, bytes(64)))
+        for peer in self.liar.peers:
+            self.liar.send(peer, asked)
+
+
+class Slow(Trick):
+    """Says everything late."""
+
+    def says(self, receiver: str, message: Message) -> list[Message]:
+        """Nothing now."""
+        self.liar.scheduler.after(self.random.randrange(SLOW_MS_MAX), self.liar.send, receiver, message)
+        return []
+
+
+class Flood(Trick):
+    """Asks and tells without end: positions, blocks, bodies, votes for heights to come."""
+
+    def acts(self) -> None:
+        """A handful for everybody."""
+        random, liar = self.random, self.liar
+        state = liar.node.state
+        height = state.round.height
+        for peer in liar.peers:
+            ahead = height + random.choice((1, 3, 8, 9, 40, 1 << 40))
+            first = random.choice((1, height, ahead))
+            for message in (
+                Status(random.randrange(height + 1), height - 1, random.randrange(4)),
+                Status(ahead, ahead, random.randrange(1 << 32)),
+                FetchBlocks(first, first + random.choice((0, 8, 1 << 40))),
+                FetchBodies(state.tip.header_hash, random.randbytes(32 * random.randrange(4))),
+                liar.vote(random.choice((Prepare, Commit)), ahead, random.randrange(3), random.randbytes(32)),
+                liar.sign_again(Checkpoint(ahead, random.randbytes(32), liar.voter(), bytes(64))),
+                liar.sign_again(ViewChange(ahead, random.randrange(1, 9), liar.voter(), None, bytes(64))),
+            ):
+                liar.send(peer, message)
+
+
+class BadGossip(Trick):
+    """Tells transactions that are none: garbage, copies under a signature that does not hold."""
+
+    def says(self, receiver: str, message: Message) -> list[Message]:
+        """Bad copies go first."""
+        if not isinstance(message, Transactions):
+            return [message]
+        bad = tuple(raw[:-1] + bytes([raw[-1] ^ 1]) for raw in message.raws if raw)
+        return [Transactions((*bad, self.random.randbytes(40), b"")), message]
+
+
+TRICKS: dict[str, type[Trick]] = {
+    "mute": Mute,
+    "equivocate": Equivocate,
+    "vote-for-all": VoteForAll,
+    "mutate": Mutate,
+    "replay": Replay,
+    "huge-view": HugeView,
+    "slow": Slow,
+    "flood": Flood,
+    "bad-gossip": BadGossip,
+}
+
+
+def _changed(random: Random, value: Any) -> Any:
+    """The value with something in it changed."""
+    if isinstance(value, Struct):
+        field = random.choice(value.__struct_fields__)
+        inner = getattr(value, field)
+        if field == "header" and random.random() < 0.7:
+            try:
+                return replace(value, header=encode(_changed(random, decode(Header, inner))))
+            except (PeerError, OverflowError):
+                return value
+        return replace(value, **{field: _changed(random, inner)})
+    if isinstance(value, bool) or value is None:
+        return value
+    if isinstance(value, int):
+        return max(0, random.choice((0, value + 1, value - 1, value ^ 2, (1 << 32) - 1, (1 << 63) - 1)))
+    if isinstance(value, bytes):
+        at = random.randrange(len(value) + 1)
+        flipped = bytes([value[at] ^ 1 << random.randrange(8)]) if at < len(value) else b""
+        flipped = value[:at] + flipped + value[at + 1 :]
+        return random.choice((flipped, flipped, value[:at], value + b"\0", bytes(len(value))))
+    if isinstance(value, tuple) and value:
+        at = random.randrange(len(value))
+        return random.choice(
+            (
+                value[:at] + value[at + 1 :],
+                (*value, value[at]),
+                value[::-1],
+                (),
+                (*value[:at], _changed(random, value[at]), *value[at + 1 :]),
+                (*value[:at], _changed(random, value[at]), *value[at + 1 :]),
+            )
+        )
+    return value

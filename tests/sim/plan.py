@@ -1,0 +1,236 @@
+"""A plan as data: who takes part, and the list of everything that goes wrong, each with its time.
+
+The list is drawn up front from the seed, so a failing run is made smaller by leaving faults out, and read by a person.
+"""
+
+from collections.abc import Iterator
+from itertools import count
+from random import Random
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from consensus.messages import Checkpoint, Commit, NewView, Prepare, PrePrepare
+from ledger.validators import fault_limit
+from tests.sim.lies import TRICKS
+
+NAMES = (
+    *("Anneng", "Bohui", "Chengdian", "Dianneng", "Ercheng", "Futong", "Guowang"),
+    *("Huineng", "Jiading", "Kelu", "Longdian", "Minsheng", "Nanwang"),
+)
+HOUR_MS = 3_600_000
+FOR_EVER_MS = 1 << 40
+"""A lie that outlasts the healing: up to f members never come to their senses."""
+EVENTS_MIN = 1_000
+BLOCKS_MIN = 50
+"""What every seed runs through at least."""
+
+Moment = Literal["before", "in", "after"]
+
+
+class Crash(Struct, frozen=True, tag="crash"):
+    """A node stops before, in or after its n-th effect from then on, and starts again."""
+
+    at_ms: int
+    node: str
+    effects: int
+    moment: Moment
+    """`in`: a record half written (torn pages, or an fsync that failed), a message sent to some."""
+    down_ms: int
+
+
+class Weather(Struct, frozen=True, tag="weather"):
+    """How bad the network is for a while."""
+
+    at_ms: int = 0
+    for_ms: int = 0
+    delay_ms_max: int = 5
+    loss_percent: int = 0
+    duplicate_percent: int = 0
+    muted: str = ""
+    """A kind of message that hardly ever arrives."""
+
+
+class Cut(Struct, frozen=True, tag="cut"):
+    """Pairs (sender, receiver) that lose everything for a while."""
+
+    at_ms: int
+    for_ms: int
+    pairs: tuple[tuple[str, str], ...]
+    witness: str = ""
+    """Alone hears every COMMIT, which are muted for the others."""
+
+
+class Full(Struct, frozen=True, tag="full"):
+    """A node's disk is full for a while, and its log or its store is the first to notice."""
+
+    at_ms: int
+    for_ms: int
+    node: str
+    first: Literal["log", "store"]
+
+
+class Clock(Struct, frozen=True, tag="clock"):
+    """A node's clock jumps."""
+
+    at_ms: int
+    node: str
+    offset_ms: int
+
+
+class Lie(Struct, frozen=True, tag="lie"):
+    """A Byzantine member plays a trick for a while."""
+
+    at_ms: int
+    for_ms: int
+    node: str
+    trick: str
+    percent: int
+    """Of the messages that the trick applies to."""
+    salt: int
+    """Decides whom it treats how."""
+
+
+Fault = Crash | Weather | Cut | Full | Clock | Lie
+
+MUTED = (Checkpoint, Commit, NewView, PrePrepare, Prepare)
+"""Kinds of message that a spell of weather may swallow: cut in the middle, agreement rests on locks."""
+
+
+class Plan(Struct, frozen=True):
+    """What a run is made of."""
+
+    nodes: int
+    real_signatures: bool = False
+    contracts: bool = False
+    """Whether the real contracts run, and I4 is checked; else the key-value application, which is faster."""
+    byzantine: tuple[str, ...] = ()
+    """Members that lie; the invariants hold for the others."""
+    twins: tuple[str, ...] = ()
+    """Members that run twice under one key."""
+    offsets_ms: tuple[tuple[str, int], ...] = ()
+    """How far clocks are off."""
+    off_for_ever: tuple[str, ...] = ()
+    """Members whose clock stays wrong after healing."""
+    faults: tuple[Fault, ...] = ()
+    fault_ms: int = 0
+    """How long faults go on."""
+    submit_every_ms: int = 200
+    """Mean time between transactions."""
+    blocks_min: int = 0
+    """The load goes on after healing until so many blocks are committed, and as many events as fit."""
+
+    @property
+    def names(self) -> list[str]:
+        """The members."""
+        return list(NAMES[: self.nodes])
+
+    def keep(self, numbers: frozenset[int]) -> "Plan":
+        """The plan with only these of its faults."""
+        return replace(self, faults=tuple(fault for at, fault in enumerate(self.faults) if at in numbers))
+
+    def describe(self) -> list[str]:
+        """Its faults as a person reads them."""
+        return [f"{at:3d}  {fault}" for at, fault in enumerate(self.faults)]
+
+
+def draw(seed: int) -> Plan:
+    """The plan of a seed: one in twenty runs the real contracts, one in a hundred signs with real keys."""
+    random = Random(seed)
+    nodes = random.choice((4, 4, 4, 4, 5, 6, 7))
+    names = NAMES[:nodes]
+    fault_ms = random.choice((4_000, 8_000, 12_000, 20_000))
+    bad = random.sample(names, random.randint(0, fault_limit(nodes)))
+    liars = tuple(sorted(bad)) if random.random() < 0.7 else ()
+    off = () if liars else tuple(sorted(bad))
+    skew_ms = random.choice((0, 0, 500, 1_500))
+    offsets = {name: random.randint(-skew_ms, skew_ms) for name in names}
+    offsets |= {name: random.choice((-HOUR_MS, HOUR_MS, 10_000, -10_000)) for name in off}
+    faults: list[Fault] = []
+    for source in (_crashes, _weather, _cuts, _full):
+        if random.random() < 0.6:
+            faults += source(random, names, fault_ms)
+    for name in liars:
+        faults += _lies(random, name, fault_ms)
+    for name in off:
+        if random.random() < 0.5:
+            faults.append(Clock(random.randrange(fault_ms), name, random.choice((-HOUR_MS, HOUR_MS, 0))))
+    return Plan(
+        nodes=nodes,
+        real_signatures=seed % 100 == 7,
+        contracts=seed % 20 == 3,
+        byzantine=liars,
+        offsets_ms=tuple(sorted(offsets.items())),
+        off_for_ever=off,
+        faults=tuple(sorted(faults, key=lambda fault: fault.at_ms)),
+        fault_ms=fault_ms,
+        submit_every_ms=random.choice((60, 150, 400)),
+        blocks_min=BLOCKS_MIN,
+    )
+
+
+def _times(random: Random, mean_ms: int, end_ms: int) -> Iterator[int]:
+    """Random times up to the end, so far apart in the mean."""
+    at_ms = 0
+    for _ in count():
+        at_ms += 1 + random.randrange(2 * mean_ms)
+        if at_ms >= end_ms:
+            return
+        yield at_ms
+
+
+def _crashes(random: Random, names: tuple[str, ...], end_ms: int) -> Iterator[Fault]:
+    """One node as a rule, now and then all of them."""
+    for at_ms in _times(random, random.choice((800, 2_000, 5_000)), end_ms):
+        many = random.choice((1, 1, 1, 1, 2, len(names)))
+        for name in random.sample(names, many):
+            moment: Moment = random.choice(("before", "in", "after"))
+            yield Crash(at_ms, name, random.randrange(30), moment, random.randrange(50, 4_000))
+
+
+def _weather(random: Random, _names: tuple[str, ...], end_ms: int) -> Iterator[Fault]:
+    mean_ms = random.choice((1_000, 3_000, 6_000))
+    for at_ms in _times(random, mean_ms, end_ms):
+        muted = random.choice((None, None, *MUTED))
+        yield Weather(
+            at_ms,
+            random.randrange(100, 2 * mean_ms),
+            random.choice((5, 20, 100, 400)),
+            random.choice((0, 0, 3, 10, 30)),
+            random.choice((0, 0, 5, 20)),
+            muted.__name__ if muted else "",
+        )
+
+
+def _cuts(random: Random, names: tuple[str, ...], end_ms: int) -> Iterator[Fault]:
+    """A node off, two halves, a deaf node, some one-way lines; or a witness, who alone sees a block committed, and can
+    tell nobody while the others change views.
+    """
+    every = [(a, b) for a in names for b in names if a != b]
+    mean_ms = random.choice((1_000, 3_000, 6_000))
+    for at_ms in _times(random, mean_ms, end_ms):
+        for_ms = random.randrange(100, 2 * mean_ms)
+        one, half, kind = random.choice(names), set(random.sample(names, len(names) // 2)), random.randrange(5)
+        pairs = (
+            [pair for pair in every if one in pair],
+            [(a, b) for a, b in every if (a in half) != (b in half)],
+            [(a, b) for a, b in every if b == one],
+            [pair for pair in every if random.random() < 0.3],
+            [(a, b) for a, b in every if a == one],
+        )[kind]
+        yield Cut(at_ms, for_ms, tuple(pairs), one if kind == 4 else "")
+
+
+def _full(random: Random, names: tuple[str, ...], end_ms: int) -> Iterator[Fault]:
+    for at_ms in _times(random, random.choice((2_000, 6_000)), end_ms):
+        first: Literal["log", "store"] = random.choice(("log", "store"))
+        yield Full(at_ms, random.randrange(100, 5_000), random.choice(names), first)
+
+
+def _lies(random: Random, name: str, end_ms: int) -> Iterator[Fault]:
+    """A few tricks at a time; the last ones outlast the healing."""
+    for at_ms in (0, *_times(random, 2_000, end_ms)):
+        for_ms = FOR_EVER_MS if random.random() < 0.3 else random.randrange(500, 6_000)
+        percent = random.choice((5, 30, 100, 100))
+        yield Lie(at_ms, for_ms, name, random.choice(tuple(TRICKS)), percent, random.randrange(1 << 16))
