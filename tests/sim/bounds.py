@@ -41,5 +41,3 @@ def _lengths(engine: Engine) -> Iterator[tuple[str, int, int]]:
     yield "transactions", len(pool), limits.count_max
     yield "bytes", pool.size_bytes, limits.bytes_max
     yield "expected", len(pool._expected), limits.count_max
-
-

@@ -28,8 +28,9 @@ from ledger.errors import PeerError
 from ledger.genesis import Genesis
 from ledger.hashing import Tag
 from ledger.keys import Signer
-from tests.sim.lies import TRICKS, Trick
+from tests.sim.lies import Trick
 from tests.sim.scheduler import Scheduler
+from tests.sim.tricks import TRICKS
 
 if TYPE_CHECKING:
     from tests.sim.network import Network
@@ -102,8 +103,8 @@ class Liar:
         said: list[Message] = [message]
         for trick in self._tricks:
             if trick.applies():
-                said = [each for one in said for each in trick.says(receiver, one)]
-        return [each for each in said if each is message or is_wire(each)]
+                said = [each for one in said for each in _play(trick, receiver, one)]
+        return said
 
     def incoming(self, sender: str, message: Message) -> bool:
         """Listen; whether the engine may hear it as well."""
@@ -172,6 +173,14 @@ class Liar:
         except (PeerError, OverflowError):
             return message  # a header that is none, a view beyond any number: nobody can sign it
         return replace(message, signature=self.sign(digest))
+
+
+def _play(trick: Trick, receiver: str, message: Message) -> list[Message]:
+    """What a trick makes of a message, as far as it still is one."""
+    try:
+        return [each for each in trick.says(receiver, message) if each is message or is_wire(each)]
+    except PeerError:
+        return [message]  # another trick has spoilt it already
 
 
 def is_wire(message: Message) -> bool:

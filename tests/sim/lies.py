@@ -178,7 +178,7 @@ class Flood(Trick):
         for peer in liar.peers:
             ahead = height + random.choice((1, 3, 8, 9, 40, 1 << 40))
             first = random.choice((1, height, ahead))
-            for message in (
+            kinds: tuple[Message, ...] = (
                 Status(random.randrange(height + 1), height - 1, random.randrange(4)),
                 Status(ahead, ahead, random.randrange(1 << 32)),
                 FetchBlocks(first, first + random.choice((0, 8, 1 << 40))),
@@ -186,7 +186,8 @@ class Flood(Trick):
                 liar.vote(random.choice((Prepare, Commit)), ahead, random.randrange(3), random.randbytes(32)),
                 liar.sign_again(Checkpoint(ahead, random.randbytes(32), liar.voter(), bytes(64))),
                 liar.sign_again(ViewChange(ahead, random.randrange(1, 9), liar.voter(), None, bytes(64))),
-            ):
+            )
+            for message in random.sample(kinds, 2):
                 liar.send(peer, message)
 
 
@@ -201,7 +202,7 @@ class BadGossip(Trick):
         return [Transactions((*bad, self.random.randbytes(40), b"")), message]
 
 
-TRICKS: dict[str, type[Trick]] = {
+LIES: dict[str, type[Trick]] = {
     "mute": Mute,
     "equivocate": Equivocate,
     "vote-for-all": VoteForAll,

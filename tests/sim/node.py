@@ -42,6 +42,7 @@ from tests.sim.plan import Moment
 from tests.sim.scheduler import Scheduler
 
 SERVED_BLOCKS = 8
+TURN_MS = 10
 
 
 class SimNode:
@@ -88,7 +89,7 @@ class SimNode:
         self._checker = checker
         self._random = random
         self._life = 0
-        self._ticked_ms = -1
+        self._ticked_ms = -TURN_MS
         self._state: dict[bytes, bytes] = {}
         self._full = False
         self._suspended: list[Effect] = []
@@ -130,7 +131,7 @@ class SimNode:
                 verify=self._verify,
             )
         )
-        self._ticked_ms = -1
+        self._ticked_ms = -TURN_MS
         self.tick()
         for peer in self._peers:
             self.handle(PeerUp(peer))
@@ -157,9 +158,9 @@ class SimNode:
         self.perform(effects)
 
     def tick(self) -> None:
-        """Time passes: once per moment."""
+        """Time passes. Before a message it does so only now and then, as the core takes events in turns."""
         now_ms = self._scheduler.now_ms
-        if now_ms != self._ticked_ms:
+        if now_ms >= self._ticked_ms + TURN_MS:
             self._ticked_ms = now_ms
             self.handle(Tick(self.now_ms(), now_ms))
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from consensus.messages import Checkpoint, Commit, NewView, Prepare, PrePrepare
 from ledger.validators import fault_limit
-from tests.sim.lies import TRICKS
+from tests.sim.tricks import TRICKS
 
 NAMES = (
     *("Anneng", "Bohui", "Chengdian", "Dianneng", "Ercheng", "Futong", "Guowang"),
@@ -140,7 +140,7 @@ def draw(seed: int) -> Plan:
     random = Random(seed)
     nodes = random.choice((4, 4, 4, 4, 5, 6, 7))
     names = NAMES[:nodes]
-    fault_ms = random.choice((4_000, 8_000, 12_000, 20_000))
+    fault_ms = random.choice((6_000, 12_000, 20_000, 40_000))
     bad = random.sample(names, random.randint(0, fault_limit(nodes)))
     liars = tuple(sorted(bad)) if random.random() < 0.7 else ()
     off = () if liars else tuple(sorted(bad))
@@ -165,7 +165,7 @@ def draw(seed: int) -> Plan:
         off_for_ever=off,
         faults=tuple(sorted(faults, key=lambda fault: fault.at_ms)),
         fault_ms=fault_ms,
-        submit_every_ms=random.choice((60, 150, 400)),
+        submit_every_ms=random.choice((100, 300, 900)),
         blocks_min=BLOCKS_MIN,
     )
 
