@@ -6,7 +6,8 @@ from collections.abc import Callable
 from random import Random
 
 from consensus.messages import Message
-from tests.sim.plan import Weather
+from tests.sim.plan import Rounds, Weather
+from tests.sim.rounds import RoundsAdversary
 from tests.sim.scheduler import Scheduler
 
 Adversary = Callable[[str, str, Message], list[Message]]
@@ -29,6 +30,8 @@ class Network:
         """(sender, receiver) pairs that lose everything."""
         self.witness = ""
         """Hears what is muted for the others."""
+        self.rounds: RoundsAdversary | None = None
+        """Loses messages by the view that they belong to."""
         self.adversary: Adversary | None = None
         self.liars: dict[str, Adversary] = {}
         """Node → what its messages go through."""
@@ -55,6 +58,8 @@ class Network:
         chance, weather = self._random.random, self.weather
         if (sender, receiver) in self.cut:
             return
+        if self.rounds is not None and self.rounds.loses(sender, receiver, message):
+            return
         if weather.loss_percent and chance() * 100 < weather.loss_percent:
             return
         if weather.muted == type(message).__name__ and receiver != self.witness and chance() * 100 < MUTED_PERCENT:
@@ -69,6 +74,12 @@ class Network:
         self.cut = set()
         self.witness = ""
         self.weather = FAIR
+        self.rounds = None
+
+    def end_rounds(self, fault: Rounds) -> None:
+        """Lose no more by view, unless another such fault has begun."""
+        if self.rounds is not None and self.rounds.fault == fault:
+            self.rounds = None
 
 
 def company(node: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from consensus.messages import SealedBlock, SealedBlocks
-from consensus.state import State
+from consensus.state import State, Timing
 from ledger.errors import ClientError, PeerError
 from ledger.keys import Signer
 from ledger.transaction import Transaction, decode_transaction
@@ -61,6 +61,7 @@ class SimNode:
         network: Network,
         checker: Checker,
         random: Random,
+        timing: Timing,
         clock_offset_ms: int = 0,
         is_honest: bool = True,
     ) -> None:
@@ -74,6 +75,8 @@ class SimNode:
         self.moment: Moment = "before"
         """… before, in or after it."""
         self.charges: list[Charge] = []
+        self.trusted: frozenset[str] = frozenset()
+        """Members that keep to the protocol: no honest node may find fault with them."""
         self.execution_ms = 4
         """How long a block takes."""
         self.clock_offset_ms = clock_offset_ms
@@ -88,6 +91,7 @@ class SimNode:
         self._network = network
         self._checker = checker
         self._random = random
+        self._timing = timing
         self._life = 0
         self._ticked_ms = -TURN_MS
         self._state: dict[bytes, bytes] = {}
@@ -120,17 +124,20 @@ class SimNode:
         self._state = self.store.state
         records = self.log.read()
         self._checker.persisted(self.name, records)  # also what survived unsynced
-        self.engine = Engine(
-            EngineSetup(
-                genesis=self._genesis,
-                me=self.company,
-                signer=self._signer,
-                head=self.store.head,
-                recent=self.store.recent(self._genesis.parameters.expiry_max_ms),
-                records=records,
-                verify=self._verify,
-            )
+        setup = EngineSetup(
+            genesis=self._genesis,
+            me=self.company,
+            signer=self._signer,
+            head=self.store.head,
+            recent=self.store.recent(self._genesis.parameters.expiry_max_ms),
+            records=records,
+            verify=self._verify,
+            timing=self._timing,
         )
+        try:
+            self.engine = Engine(setup)
+        except Exception as error:
+            raise InvariantError(f"{self.name} does not start: {error!r}") from error
         self._ticked_ms = -TURN_MS
         self.tick()
         for peer in self._peers:
@@ -256,6 +263,8 @@ class SimNode:
             self._network.send(self.name, (effect.peer,), SealedBlocks(served, ()))
         elif isinstance(effect, Charge):
             self.charges.append(effect)
+            if self.is_honest and effect.peer in self.trusted:
+                raise InvariantError(f"I5: {self.name} charges {effect.peer}: {effect.code}, {effect.reason}")
         elif isinstance(effect, Log):
             if self.is_honest and effect.event == "view timed out":
                 self._checker.late.add((int(effect.fields["height"]), int(effect.fields["view"])))
@@ -284,7 +293,9 @@ class SimNode:
     def _execute(self, effect: Execute) -> None:
         block = effect.block
         if self.is_honest:
-            entry = self.state.entries[block.header.height]
+            entry = self.state.entries.get(block.header.height)
+            if entry is None:
+                raise InvariantError(f"{self.name} executes a block that it does not hold")
             votes = entry.certificate.commits if entry.certificate else entry.seal.seal if entry.seal else ()
             members = self.state.validators_at(block.header.height).validators
             self._checker.committed(self.name, block, frozenset(members[vote.voter].name for vote in votes))

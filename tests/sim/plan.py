@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from consensus.messages import Checkpoint, Commit, NewView, Prepare, PrePrepare
+from consensus.state import Timing
 from ledger.validators import fault_limit
 from tests.sim.tricks import TRICKS
 
@@ -25,6 +26,9 @@ FOR_EVER_MS = 1 << 40
 EVENTS_MIN = 1_000
 BLOCKS_MIN = 50
 """What every seed runs through at least."""
+
+QUICK = Timing(view_ms=200, view_ms_max=800, bodies_ms=20, status_ms=300, still_ms=250, fetch_ms=400)
+"""Less patience than a real node: more views, and more goes wrong in a view, for the same number of events."""
 
 Moment = Literal["before", "in", "after"]
 
@@ -62,6 +66,20 @@ class Cut(Struct, frozen=True, tag="cut"):
     """Alone hears every COMMIT, which are muted for the others."""
 
 
+class Rounds(Struct, frozen=True, tag="rounds"):
+    """For a while, each (height, view) has its own partition or loses a kind of message to some: what a view leaves
+    undone, the next must take up.
+    """
+
+    at_ms: int
+    for_ms: int
+    salt: int
+    fair_percent: int
+    """Of the views, nothing is lost."""
+    is_deaf: bool
+    """Whether fetched blocks are lost as well: nobody learns by catch-up what a view decided."""
+
+
 class Full(Struct, frozen=True, tag="full"):
     """A node's disk is full for a while, and its log or its store is the first to notice."""
 
@@ -92,7 +110,7 @@ class Lie(Struct, frozen=True, tag="lie"):
     """Decides whom it treats how."""
 
 
-Fault = Crash | Weather | Cut | Full | Clock | Lie
+Fault = Crash | Weather | Cut | Rounds | Full | Clock | Lie
 
 MUTED = (Checkpoint, Commit, NewView, PrePrepare, Prepare)
 """Kinds of message that a spell of weather may swallow: cut in the middle, agreement rests on locks."""
@@ -118,6 +136,7 @@ class Plan(Struct, frozen=True):
     """How long faults go on."""
     submit_every_ms: int = 200
     """Mean time between transactions."""
+    timing: Timing = Timing()
     blocks_min: int = 0
     """The load goes on after healing until so many blocks are committed, and as many events as fit."""
 
@@ -135,24 +154,37 @@ class Plan(Struct, frozen=True):
         return [f"{at:3d}  {fault}" for at, fault in enumerate(self.faults)]
 
 
+KINDS = {
+    "mixed": (0.6, 0.6, 0.6, 0.3, 0.2),
+    "rounds": (0.0, 0.0, 0.0, 0.0, 1.0),
+    "crashes": (1.0, 0.0, 0.2, 0.3, 1.0),
+    "liars": (0.0, 0.3, 0.3, 0.0, 0.5),
+    "donors": (0.5, 0.2, 1.0, 0.0, 0.0),
+}
+"""Kind of plan → how likely it has crashes, weather, cuts, full disks, rounds."""
+BY_SEED = ("mixed", "rounds", "liars", "crashes", "mixed", "rounds", "liars", "donors")
+"""Kind of plan by the seed's remainder."""
+
+
 def draw(seed: int) -> Plan:
     """The plan of a seed: one in twenty runs the real contracts, one in a hundred signs with real keys."""
-    random = Random(seed)
-    nodes = random.choice((4, 4, 4, 4, 5, 6, 7))
+    random, kind = Random(seed), BY_SEED[seed % len(BY_SEED)]
+    nodes = random.choice((4, 4, 4, 4, 4, 5, 6, 7))
     names = NAMES[:nodes]
-    fault_ms = random.choice((6_000, 12_000, 20_000, 40_000))
-    bad = random.sample(names, random.randint(0, fault_limit(nodes)))
-    liars = tuple(sorted(bad)) if random.random() < 0.7 else ()
+    fault_ms = random.choice((4_000, 8_000, 12_000))
+    some = random.randint(0 if kind in ("mixed", "rounds") else 1, fault_limit(nodes))
+    bad = random.sample(names, 0 if kind in ("rounds", "crashes") else some)
+    liars = tuple(sorted(bad)) if random.random() < 0.7 or kind != "mixed" else ()
     off = () if liars else tuple(sorted(bad))
     skew_ms = random.choice((0, 0, 500, 1_500))
     offsets = {name: random.randint(-skew_ms, skew_ms) for name in names}
     offsets |= {name: random.choice((-HOUR_MS, HOUR_MS, 10_000, -10_000)) for name in off}
     faults: list[Fault] = []
-    for source in (_crashes, _weather, _cuts, _full):
-        if random.random() < 0.6:
+    for chance, source in zip(KINDS[kind], (_crashes, _weather, _cuts, _full, _rounds), strict=True):
+        if random.random() < chance:
             faults += source(random, names, fault_ms)
     for name in liars:
-        faults += _lies(random, name, fault_ms)
+        faults += _lies(random, name, fault_ms, ("lying-donor",) if kind == "donors" else tuple(TRICKS))
     for name in off:
         if random.random() < 0.5:
             faults.append(Clock(random.randrange(fault_ms), name, random.choice((-HOUR_MS, HOUR_MS, 0))))
@@ -165,7 +197,8 @@ def draw(seed: int) -> Plan:
         off_for_ever=off,
         faults=tuple(sorted(faults, key=lambda fault: fault.at_ms)),
         fault_ms=fault_ms,
-        submit_every_ms=random.choice((100, 300, 900)),
+        submit_every_ms=random.choice((50, 150, 400)),
+        timing=QUICK,
         blocks_min=BLOCKS_MIN,
     )
 
@@ -182,21 +215,21 @@ def _times(random: Random, mean_ms: int, end_ms: int) -> Iterator[int]:
 
 def _crashes(random: Random, names: tuple[str, ...], end_ms: int) -> Iterator[Fault]:
     """One node as a rule, now and then all of them."""
-    for at_ms in _times(random, random.choice((800, 2_000, 5_000)), end_ms):
+    for at_ms in _times(random, random.choice((400, 1_000, 3_000)), end_ms):
         many = random.choice((1, 1, 1, 1, 2, len(names)))
         for name in random.sample(names, many):
             moment: Moment = random.choice(("before", "in", "after"))
-            yield Crash(at_ms, name, random.randrange(30), moment, random.randrange(50, 4_000))
+            yield Crash(at_ms, name, random.randrange(30), moment, random.randrange(20, 2_000))
 
 
 def _weather(random: Random, _names: tuple[str, ...], end_ms: int) -> Iterator[Fault]:
-    mean_ms = random.choice((1_000, 3_000, 6_000))
+    mean_ms = random.choice((500, 1_000, 3_000))
     for at_ms in _times(random, mean_ms, end_ms):
         muted = random.choice((None, None, *MUTED))
         yield Weather(
             at_ms,
             random.randrange(100, 2 * mean_ms),
-            random.choice((5, 20, 100, 400)),
+            random.choice((5, 20, 50, 200)),
             random.choice((0, 0, 3, 10, 30)),
             random.choice((0, 0, 5, 20)),
             muted.__name__ if muted else "",
@@ -208,7 +241,7 @@ def _cuts(random: Random, names: tuple[str, ...], end_ms: int) -> Iterator[Fault
     tell nobody while the others change views.
     """
     every = [(a, b) for a in names for b in names if a != b]
-    mean_ms = random.choice((1_000, 3_000, 6_000))
+    mean_ms = random.choice((500, 1_000, 3_000))
     for at_ms in _times(random, mean_ms, end_ms):
         for_ms = random.randrange(100, 2 * mean_ms)
         one, half, kind = random.choice(names), set(random.sample(names, len(names) // 2)), random.randrange(5)
@@ -222,15 +255,21 @@ def _cuts(random: Random, names: tuple[str, ...], end_ms: int) -> Iterator[Fault
         yield Cut(at_ms, for_ms, tuple(pairs), one if kind == 4 else "")
 
 
+def _rounds(random: Random, _names: tuple[str, ...], end_ms: int) -> Iterator[Fault]:
+    at_ms = random.choice((0, end_ms // 2))
+    fair_percent, is_deaf = random.choice((0, 20, 40)), random.random() < 0.1
+    yield Rounds(at_ms, end_ms, random.randrange(1 << 16), fair_percent, is_deaf)
+
+
 def _full(random: Random, names: tuple[str, ...], end_ms: int) -> Iterator[Fault]:
-    for at_ms in _times(random, random.choice((2_000, 6_000)), end_ms):
+    for at_ms in _times(random, random.choice((1_000, 4_000)), end_ms):
         first: Literal["log", "store"] = random.choice(("log", "store"))
-        yield Full(at_ms, random.randrange(100, 5_000), random.choice(names), first)
+        yield Full(at_ms, random.randrange(50, 3_000), random.choice(names), first)
 
 
-def _lies(random: Random, name: str, end_ms: int) -> Iterator[Fault]:
+def _lies(random: Random, name: str, end_ms: int, tricks: tuple[str, ...]) -> Iterator[Fault]:
     """A few tricks at a time; the last ones outlast the healing."""
-    for at_ms in (0, *_times(random, 2_000, end_ms)):
-        for_ms = FOR_EVER_MS if random.random() < 0.3 else random.randrange(500, 6_000)
-        percent = random.choice((5, 30, 100, 100))
-        yield Lie(at_ms, for_ms, name, random.choice(tuple(TRICKS)), percent, random.randrange(1 << 16))
+    for at_ms in (0, 0, *_times(random, 1_000, end_ms)):
+        for_ms = FOR_EVER_MS if random.random() < 0.2 else random.randrange(500, 4_000)
+        percent = random.choice((10, 50, 100, 100))
+        yield Lie(at_ms, for_ms, name, random.choice(tricks), percent, random.randrange(1 << 16))

@@ -1,10 +1,12 @@
 """One run of a seed, and what it says."""
 
 import time
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
 from tests.sim.checker import InvariantError
+from tests.sim.mutants import MUTANTS, mutated
 from tests.sim.plan import BLOCKS_MIN, EVENTS_MIN, Plan, draw
 from tests.sim.world import World
 
@@ -52,3 +54,15 @@ def run_plan(seed: int, plan: Plan) -> Report:
 def run_seed(seed: int) -> Report:
     """Run a seed's own plan."""
     return run_plan(seed, draw(seed))
+
+
+def hunt(name: str, seeds: Iterable[int]) -> Report | None:
+    """The first failing run with a bug in; None if no seed finds it."""
+    mutant = MUTANTS[name]
+    run = RUNNERS[mutant.family]
+    with mutated(mutant):
+        return next((report for seed in (mutant.seed, *seeds) if (report := run(seed)).failure), None)
+
+
+RUNNERS: dict[str, Callable[[int], Report]] = {"seed": run_seed}
+"""How the seeds of a family are run."""

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable
 from random import Random
 
+from msgspec.structs import replace
+
 from consensus.head import genesis_head
 from consensus.messages import Message
 from consensus.state import State
@@ -19,13 +21,15 @@ from tests.sim.disk import Store
 from tests.sim.liar import Conspiracy, Liar
 from tests.sim.network import FAIR, Network, company
 from tests.sim.node import SimNode
-from tests.sim.plan import EVENTS_MIN, Clock, Crash, Cut, Fault, Full, Lie, Plan, Weather
+from tests.sim.plan import EVENTS_MIN, Clock, Crash, Cut, Fault, Full, Lie, Plan, Rounds, Weather
+from tests.sim.rounds import RoundsAdversary
 from tests.sim.scheduler import Scheduler
 from tests.sim.signing import make_signer, verify
 
 __all__ = ["Plan", "World"]
 
-TICK_MS = 100
+TICKS_PER_VIEW = 10
+"""How often time passes by itself, in a primary's patience: a real node's ticks come four times as often."""
 BOUNDS_EVERY = 32
 """Ticks between two looks at a node's queues."""
 HEAL_MS_MAX = 600_000
@@ -79,12 +83,16 @@ class World:
                 network=self.network,
                 checker=self.checker,
                 random=self.random,
+                timing=plan.timing,
                 clock_offset_ms=offsets.get(name, 0),
                 is_honest=name not in plan.byzantine,
             )
             for name in ids
         }
         self.honest = [node for node in self.nodes.values() if node.is_honest]
+        trusted = frozenset(node.name for node in self.honest)
+        for node in self.honest:
+            node.trusted = trusted - set(plan.twins)
         conspiracy = Conspiracy(genesis, {name: signers[name] for name in plan.byzantine})
         self.liars = {name: Liar(self.nodes[name], conspiracy, self.network, self.scheduler) for name in plan.byzantine}
         for name, liar in self.liars.items():
@@ -117,7 +125,7 @@ class World:
         self.heal()
         if not self.run_until(self._has_run_enough, HEAL_MS_MAX):
             raise InvariantError(f"I6: the chain stands still after healing: {self.describe()}")
-        self.plan = Plan(plan.nodes)  # no more load
+        self.plan = replace(plan, blocks_min=0)  # no more load
         if not self.run_until(self.is_settled, HEAL_MS_MAX):
             raise InvariantError(f"I6: not settled {HEAL_MS_MAX} ms after healing: {self.describe()}")
         views = len(self.checker.late)
@@ -223,7 +231,7 @@ class World:
         self._trace.update(f"{self.scheduler.now_ms} {words}\n".encode())
 
     def _tick(self, name: str) -> None:
-        self.scheduler.after(TICK_MS, self._tick, name)
+        self.scheduler.after(self.plan.timing.view_ms // TICKS_PER_VIEW, self._tick, name)
         node = self.nodes[name]
         node.tick()
         if name in self.liars:
@@ -240,6 +248,8 @@ class World:
             f"{self.scheduler.now_ms}{sender}{receiver}{type(message).__name__}{len(self.checker.hashes)}".encode()
         )
         node.tick()
+        if not node.is_up:
+            return
         liar = self.liars.get(receiver)
         if liar is None or liar.incoming(company(sender), message):
             node.handle(Received(company(sender), message))
@@ -265,6 +275,9 @@ class World:
             if fault.witness:
                 self.network.weather = Weather(muted="Commit")
             after(fault.for_ms, self._end_cut, fault)
+        elif isinstance(fault, Rounds):
+            self.network.rounds = RoundsAdversary(fault, list(self.nodes), self._locked)
+            after(fault.for_ms, self.network.end_rounds, fault)
         elif isinstance(fault, Full):
             self.nodes[fault.node].fill_disk(fault.first)
             after(fault.for_ms, self.nodes[fault.node].free_disk)
@@ -272,6 +285,12 @@ class World:
             self.nodes[fault.node].clock_offset_ms = fault.offset_ms
         elif isinstance(fault, Lie):
             self.liars[fault.node].begin(fault)
+
+    def _locked(self, height: int) -> list[str]:
+        """Who holds a prepared certificate at a height, that of the highest view last."""
+        states = [(node.name, node.state) for node in self.nodes.values() if node.is_up]
+        locks = [(state.round.lock, name) for name, state in states if state.round.height == height]
+        return [name for _, name in sorted((lock.view, name) for lock, name in locks if lock)]
 
     def _restart(self, name: str) -> None:
         """Start a node again that has crashed; one that was to crash and found no time to goes on."""

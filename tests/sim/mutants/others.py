@@ -1,0 +1,38 @@
+"""Bugs beside the traps: of the disk, of the replay window, of the contracts."""
+
+from consensus import recovery, replay
+from node.engine import Engine
+from tests.sim.mutants.edit import Edit, Mutant
+
+OTHERS = (
+    Mutant(
+        "send-before-persist",
+        "a vote leaves before it is on disk",
+        (
+            Edit(
+                Engine.handle,
+                "return replica.settle()",
+                "return sorted(replica.settle(), key=lambda effect: type(effect).__name__ == 'Persist')",
+            ),
+        ),
+        0,
+    ),
+    Mutant(
+        "forgotten-votes",
+        "a restart forgets what was voted for",
+        (
+            Edit(
+                recovery.restore,
+                "state.own[record.height, record.view, type(record.message)] = record.digest, record.message",
+                "pass",
+            ),
+        ),
+        0,
+    ),
+    Mutant(
+        "no-window",
+        "a transaction of an earlier block may come again",
+        (Edit(replay.ReplayWindow.__contains__, "return transaction_id in self._ids", "return False"),),
+        1,
+    ),
+)
