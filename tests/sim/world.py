@@ -92,7 +92,8 @@ class World:
         self.honest = [node for node in self.nodes.values() if node.is_honest]
         trusted = frozenset(node.name for node in self.honest)
         for node in self.honest:
-            node.trusted = trusted - set(plan.twins)
+            if node.company not in plan.twins:  # a twin also gets what the other one asked for
+                node.trusted = trusted - set(plan.twins)
         conspiracy = Conspiracy(genesis, {name: signers[name] for name in plan.byzantine})
         self.liars = {name: Liar(self.nodes[name], conspiracy, self.network, self.scheduler) for name in plan.byzantine}
         for name, liar in self.liars.items():
