@@ -35,7 +35,10 @@ def _lengths(engine: Engine) -> Iterator[tuple[str, int, int]]:
     yield "early messages", len(state.later), (K + 1) * n * VOTE_KINDS
     yield "peers", len(state.peers), n
     yield "repeated", len(state.repeated_ms), n
-    yield "paces", len(state.pace._busy_until_ms), n
+    for what, pace in (("answering", state.answering), ("verifying", state.verifying)):
+        yield f"peers in {what}", len(pace._busy_until_ms), n
+    yield "failed donors", len(state.fetch.failed), n
+    yield "accused", len(state.accused), n
     yield "fetched blocks", len(state.fetch.arrived), ARRIVED_MAX
     yield "blocks of the log", len(state.found_blocks), 4 * K * (VIEWS_KEPT + 1)
     yield "transactions", len(pool), limits.count_max

@@ -142,7 +142,9 @@ class Liar:
 
     def scope(self, height: int) -> Scope:
         """What votes of a height are bound to."""
-        return Scope(self.conspiracy.genesis.hash(), self.node.state.validators_at(height).hash(), height)
+        state = self.node.state
+        known = max(height, state.timeline[0].height)
+        return Scope(state.chain_id, state.validators_at(known).hash(), height)
 
     def sign(self, digest: bytes, name: str = "") -> bytes:
         """With a conspirator's key; ours as a rule."""

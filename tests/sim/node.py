@@ -11,6 +11,7 @@ from ledger.errors import ClientError, PeerError
 from ledger.keys import Signer
 from ledger.transaction import Transaction, decode_transaction
 from node.effects import (
+    Accuse,
     Admitted,
     Charge,
     DiskFull,
@@ -127,7 +128,7 @@ class SimNode:
         setup = EngineSetup(
             genesis=self._genesis,
             me=self.company,
-            signer=self._signer,
+            signers=(self._signer,) if self._signer else (),
             head=self.store.head,
             recent=self.store.recent(self._genesis.parameters.expiry_max_ms),
             records=records,
@@ -265,6 +266,9 @@ class SimNode:
             self.charges.append(effect)
             if self.is_honest and effect.peer in self.trusted:
                 raise InvariantError(f"I5: {self.name} charges {effect.peer}: {effect.code}, {effect.reason}")
+        elif isinstance(effect, Accuse):
+            if self.is_honest and effect.company in self.trusted:
+                raise InvariantError(f"I5: {self.name} accuses {effect.company}: {effect.evidence}")
         elif isinstance(effect, Log):
             if self.is_honest and effect.event == "view timed out":
                 self._checker.late.add((int(effect.fields["height"]), int(effect.fields["view"])))
@@ -301,7 +305,8 @@ class SimNode:
             self._checker.committed(self.name, block, frozenset(members[vote.voter].name for vote in votes))
         self._state = self._application.execute(self._state, block)
         digest = root(self._state)
-        outcome = Outcome(block.header.height, block.hash, digest, digest, self._genesis.validators, self._state)
+        timeline = self._application.timeline(self._state)
+        outcome = Outcome(block.header.height, block.hash, digest, digest, timeline, self._state)
         if self.is_honest:
             self._checker.executed(self.name, outcome, lambda: self._application.audit(self._state))
         self._later(self.execution_ms, self.handle, Executed(outcome))
