@@ -37,7 +37,7 @@ from ledger.codec import decode, encode
 from ledger.hashing import Tag
 from ledger.keys import Signer
 from ledger.transaction import decode_transaction, sign_transaction
-from tests.sim.network import Weather
+from tests.sim.plan import Weather
 from tests.sim.signing import make_signer
 from tests.sim.world import Plan, World
 
@@ -193,7 +193,7 @@ class Script:
         proposal = replace(signed_again(primary, message, header), leaves=transaction.leaf)
         return [proposal, Bodies(header_hash(proposal.header), b"", (transaction.raw,))]
 
-    def _committed(self, node: str, block: Block) -> None:
+    def _committed(self, node: str, block: Block, _voters: frozenset[str]) -> None:
         label = self._label(block.header_raw)
         if "commit" in self._shown:
             self._note(node, f"commit {block.header.height} {label}")

@@ -5,7 +5,7 @@
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
@@ -56,7 +56,7 @@ def main() -> int:
     return _run_many(run_seed, options.first, options.seeds or 100, options.jobs, "--seed")
 
 
-def _run_many(run: partial[Report], first: int, count: int, jobs: int, flag: str) -> int:
+def _run_many(run: Callable[[int], Report], first: int, count: int, jobs: int, flag: str) -> int:
     began = time.perf_counter()
     failed = steps = blocks = transactions = 0
     busy_s = 0.0
@@ -72,7 +72,7 @@ def _run_many(run: partial[Report], first: int, count: int, jobs: int, flag: str
     return 1 if failed else 0
 
 
-def _each(run: partial[Report], seeds: Iterable[int], jobs: int) -> Iterator[Report]:
+def _each(run: Callable[[int], Report], seeds: Iterable[int], jobs: int) -> Iterator[Report]:
     if jobs == 1:
         yield from map(run, seeds)
         return

@@ -12,6 +12,7 @@ from consensus.head import Head
 from ledger.block import SealedHeader
 from ledger.codec import decode, encode
 from ledger.transaction import Transaction
+from ledger.validators import ValidatorSet
 from node.storage import wal
 
 Batch = list[tuple[int, bytes]]
@@ -79,6 +80,8 @@ class StoredBlock(Struct):
     transactions: tuple[Transaction, ...]
     time_ms: int
     state: dict[bytes, bytes]
+    validators: ValidatorSet | None = None
+    """Who voted on it."""
 
 
 class Store:

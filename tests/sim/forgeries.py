@@ -156,7 +156,9 @@ class ForgeCertificate(Trick):
         if isinstance(message, ViewChange):
             return [self._view_change(message.height, message.view)]
         if isinstance(message, NewView):
-            return [self._new_view(message)]
+            forged = self._new_view(message)
+            digest = header_hash(forged.proposal.header)
+            return [forged, self.liar.vote(Commit, message.height, message.view, digest)]
         return [message]
 
     def acts(self) -> None:
@@ -179,12 +181,12 @@ class ForgeCertificate(Trick):
             return None
         names = list(liar.conspiracy.signers)
         primary = state.round.primary_name(view)
-        proposer = primary if primary in names else liar.name
+        signer = primary if primary in names else liar.name
         known = liar.conspiracy.headers.get((height, view), [])
         raw = random.choice((*known[-1:], make_header(liar, view, (), proposer=primary)))
         place, digest = liar.scope(height), header_hash(raw)
         heard = [m for m in liar.conspiracy.heard if isinstance(m, Prepare) and m.height == height]
-        proposal = liar.sign(place.vote_digest(Tag.PRE_PREPARE, view, digest), proposer)
+        proposal = liar.sign(place.vote_digest(Tag.PRE_PREPARE, view, digest), signer)
         votes = {
             name: Vote(liar.voter(name), liar.sign(place.vote_digest(Tag.PREPARE, view, digest), name))
             for name in names
@@ -206,7 +208,7 @@ class ForgeCertificate(Trick):
             chosen = sorted(chosen, key=lambda vote: vote.voter)
         return PreparedCertificate(view, raw, proposal, tuple(chosen))
 
-    def _new_view(self, message: NewView) -> Message:
+    def _new_view(self, message: NewView) -> NewView:
         liar, random = self.liar, self.random
         asked = message.view_changes
         blank = tuple(replace(change, certificate=None) if change.voter != liar.voter() else change for change in asked)
@@ -232,7 +234,7 @@ class ForgeCertificate(Trick):
         if raw is fresh:
             proposal = replace(proposal, leaves=b"")
         proposal = cast(PrePrepare, liar.sign_again(proposal))
-        return liar.sign_again(NewView(message.height, message.view, requests, proposal, bytes(64)))
+        return cast(NewView, liar.sign_again(NewView(message.height, message.view, requests, proposal, bytes(64))))
 
 
 class LyingDonor(Trick):

@@ -78,12 +78,13 @@ class Equivocate(Trick):
     """Two proposals, two votes, two results, to two halves."""
 
     def says(self, receiver: str, message: Message) -> list[Message]:
-        """The other one to the other half."""
+        """The other one to the other half; behind a proposal perhaps all the votes for it, as if it were a backup."""
+        if isinstance(message, PrePrepare | NewView):
+            said = self._other_proposal(message) if self.is_other(receiver) else message
+            return [said, *self._votes(said)] if self.salt & 1 else [said]
         if not self.is_other(receiver):
             return [message]
         liar = self.liar
-        if isinstance(message, PrePrepare | NewView):
-            return [self._other_proposal(message)]
         if isinstance(message, Prepare | Commit):
             other = liar.conspiracy.other(message.height, message.view, message.header_hash)
             kind = type(message)
@@ -93,6 +94,12 @@ class Equivocate(Trick):
         if isinstance(message, ViewChange):
             return [liar.sign_again(replace(message, certificate=None))]
         return [message]
+
+    def _votes(self, message: Message) -> list[Message]:
+        assert isinstance(message, PrePrepare | NewView)
+        proposal = message if isinstance(message, PrePrepare) else message.proposal
+        height, digest = decode(Header, proposal.header).height, header_hash(proposal.header)
+        return [self.liar.vote(kind, height, proposal.view, digest) for kind in (Prepare, Commit)]
 
     def _other_proposal(self, message: PrePrepare | NewView) -> Message:
         proposal = message if isinstance(message, PrePrepare) else message.proposal
@@ -122,7 +129,7 @@ class VoteForAll(Trick):
             height, kinds = message.height, (kind,)
         proposed = self.liar.conspiracy.headers.get((height, message.view), ())
         votes = [self.liar.vote(each, height, message.view, header_hash(raw)) for raw in proposed for each in kinds]
-        said = [message, *votes]
+        said: list[Message] = [message, *votes]
         return said[::-1] if self.is_other(receiver) else said
 
 

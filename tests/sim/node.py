@@ -43,7 +43,6 @@ from tests.sim.plan import Moment
 from tests.sim.scheduler import Scheduler
 
 SERVED_BLOCKS = 8
-TURN_MS = 10
 
 
 class SimNode:
@@ -63,6 +62,7 @@ class SimNode:
         checker: Checker,
         random: Random,
         timing: Timing,
+        turn_ms: int,
         clock_offset_ms: int = 0,
         is_honest: bool = True,
     ) -> None:
@@ -93,8 +93,9 @@ class SimNode:
         self._checker = checker
         self._random = random
         self._timing = timing
+        self._turn_ms = turn_ms
         self._life = 0
-        self._ticked_ms = -TURN_MS
+        self._ticked_ms = -turn_ms
         self._state: dict[bytes, bytes] = {}
         self._full = False
         self._suspended: list[Effect] = []
@@ -139,7 +140,7 @@ class SimNode:
             self.engine = Engine(setup)
         except Exception as error:
             raise InvariantError(f"{self.name} does not start: {error!r}") from error
-        self._ticked_ms = -TURN_MS
+        self._ticked_ms = -self._turn_ms
         self.tick()
         for peer in self._peers:
             self.handle(PeerUp(peer))
@@ -168,7 +169,7 @@ class SimNode:
     def tick(self) -> None:
         """Time passes. Before a message it does so only now and then, as the core takes events in turns."""
         now_ms = self._scheduler.now_ms
-        if now_ms >= self._ticked_ms + TURN_MS:
+        if now_ms >= self._ticked_ms + self._turn_ms:
             self._ticked_ms = now_ms
             self.handle(Tick(self.now_ms(), now_ms))
 
@@ -321,7 +322,9 @@ class SimNode:
             raise InvariantError(f"{self.name}: the outcome's work was not handed back untouched")
         if self.is_honest:
             self._checker.stored(self.name, header.height, effect.block.hash)
-        self.store.put(StoredBlock(effect.sealed, effect.block.transactions, header.time_ms, state), effect.head)
+        validators = self.state.validators_at(header.height)
+        block = StoredBlock(effect.sealed, effect.block.transactions, header.time_ms, state, validators)
+        self.store.put(block, effect.head)
         self.handle(Stored(header.height))
 
     def _later(self, delay_ms: int, action: Callable[..., None], argument: object) -> None:

@@ -29,6 +29,7 @@ BLOCKS_MIN = 50
 
 QUICK = Timing(view_ms=200, view_ms_max=800, bodies_ms=20, status_ms=300, still_ms=250, fetch_ms=400)
 """Less patience than a real node: more views, and more goes wrong in a view, for the same number of events."""
+TURN_MS = 10
 
 Moment = Literal["before", "in", "after"]
 
@@ -137,6 +138,8 @@ class Plan(Struct, frozen=True):
     submit_every_ms: int = 200
     """Mean time between transactions."""
     timing: Timing = Timing()
+    turn_ms: int = 1
+    """A node's clocks are read so often, at most: the core takes events in turns."""
     blocks_min: int = 0
     """The load goes on after healing until so many blocks are committed, and as many events as fit."""
 
@@ -159,10 +162,16 @@ KINDS = {
     "rounds": (0.0, 0.0, 0.0, 0.0, 1.0),
     "crashes": (1.0, 0.0, 0.2, 0.3, 1.0),
     "liars": (0.0, 0.3, 0.3, 0.0, 0.5),
+    "forgers": (0.0, 0.0, 0.0, 0.0, 1.0),
     "donors": (0.5, 0.2, 1.0, 0.0, 0.0),
 }
 """Kind of plan → how likely it has crashes, weather, cuts, full disks, rounds."""
-BY_SEED = ("mixed", "rounds", "liars", "crashes", "mixed", "rounds", "liars", "donors")
+TRICKS_OF = {
+    "forgers": ("forge-certificate", "forge-certificate", "equivocate", "vote-for-all", "bad-proposal"),
+    "donors": ("lying-donor",),
+}
+"""What liars do in some kinds of plan; in the others, anything."""
+BY_SEED = ("mixed", "rounds", "liars", "crashes", "forgers", "rounds", "forgers", "donors")
 """Kind of plan by the seed's remainder."""
 
 
@@ -184,7 +193,7 @@ def draw(seed: int) -> Plan:
         if random.random() < chance:
             faults += source(random, names, fault_ms)
     for name in liars:
-        faults += _lies(random, name, fault_ms, ("lying-donor",) if kind == "donors" else tuple(TRICKS))
+        faults += _lies(random, name, fault_ms, TRICKS_OF.get(kind, tuple(TRICKS)))
     for name in off:
         if random.random() < 0.5:
             faults.append(Clock(random.randrange(fault_ms), name, random.choice((-HOUR_MS, HOUR_MS, 0))))
@@ -199,6 +208,7 @@ def draw(seed: int) -> Plan:
         fault_ms=fault_ms,
         submit_every_ms=random.choice((50, 150, 400)),
         timing=QUICK,
+        turn_ms=TURN_MS,
         blocks_min=BLOCKS_MIN,
     )
 

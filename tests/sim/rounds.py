@@ -29,8 +29,8 @@ SOME = (
     (5, frozenset((PrePrepare, NewView))),
     (3, frozenset((ViewChange,))),
 )
-"""Percent of the views in which kinds of message are lost to most: often COMMITs, so that locks remain, and PREPAREs, so
-that few have them.
+"""Percent of the views in which kinds of message are lost to most: often COMMITs, so that locks remain, and PREPAREs,
+so that few have them.
 """
 APART_PERCENT = 50
 """Of the views, some members are cut off in all."""

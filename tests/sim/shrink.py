@@ -13,9 +13,9 @@ RUNS_MAX = 400
 Fails = Callable[[Plan], bool]
 
 
-def shrink(plan: Plan, fails: Fails) -> tuple[Plan, frozenset[int]]:
+def shrink(plan: Plan, fails: Fails, runs_max: int = RUNS_MAX) -> tuple[Plan, frozenset[int]]:
     """The smallest plan found that still fails, and the numbers of the faults that it keeps."""
-    budget = [RUNS_MAX]
+    budget = [runs_max]
 
     def still_fails(smaller: Plan) -> bool:
         budget[0] -= 1

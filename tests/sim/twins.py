@@ -4,7 +4,7 @@ the view make them contradict each other. Small scenarios, many of them.
 
 from random import Random
 
-from tests.sim.plan import NAMES, QUICK, Plan, Rounds
+from tests.sim.plan import NAMES, QUICK, TURN_MS, Plan, Rounds
 from tests.sim.run import Report, run_plan
 
 TWINS_MS = 800
@@ -18,7 +18,9 @@ def draw_twins(seed: int) -> Plan:
     names = NAMES[:nodes]
     twins = tuple(sorted(random.sample(names, 1 if nodes == 4 else 2)))
     rounds = Rounds(0, TWINS_MS, random.randrange(1 << 32), random.choice((0, 0, 20)), random.random() < 0.3)
-    return Plan(nodes, twins=twins, faults=(rounds,), fault_ms=TWINS_MS, submit_every_ms=30, timing=QUICK)
+    return Plan(
+        nodes, twins=twins, faults=(rounds,), fault_ms=TWINS_MS, submit_every_ms=30, timing=QUICK, turn_ms=TURN_MS
+    )
 
 
 def run_twins(seed: int) -> Report:

@@ -14,6 +14,7 @@ from ledger.transaction import Signed, transaction_id
 from ledger.validators import Validator, ValidatorSet
 from node.effects import Received
 from node.engine import EngineStatus
+from tests.sim import client
 from tests.sim.application import GENESIS_TIME_MS, Application, Contracts, KeyValue
 from tests.sim.bounds import check_bounds
 from tests.sim.checker import Checker, InvariantError
@@ -28,8 +29,10 @@ from tests.sim.signing import make_signer, verify
 
 __all__ = ["Plan", "World"]
 
-TICKS_PER_VIEW = 10
-"""How often time passes by itself, in a primary's patience: a real node's ticks come four times as often."""
+TICK_MS = 100
+"""How often time passes by itself; more often for nodes that are less patient."""
+ASK_MS = 500
+"""How often a client looks."""
 BOUNDS_EVERY = 32
 """Ticks between two looks at a node's queues."""
 HEAL_MS_MAX = 600_000
@@ -84,17 +87,14 @@ class World:
                 checker=self.checker,
                 random=self.random,
                 timing=plan.timing,
+                turn_ms=plan.turn_ms,
                 clock_offset_ms=offsets.get(name, 0),
                 is_honest=name not in plan.byzantine,
             )
             for name in ids
         }
         self.honest = [node for node in self.nodes.values() if node.is_honest]
-        trusted = frozenset(node.name for node in self.honest)
-        for node in self.honest:
-            if node.company not in plan.twins:  # a twin also gets what the other one asked for
-                node.trusted = trusted - set(plan.twins)
-        conspiracy = Conspiracy(genesis, {name: signers[name] for name in plan.byzantine})
+        self._conspiracy = conspiracy = Conspiracy(genesis, {name: signers[name] for name in plan.byzantine})
         self.liars = {name: Liar(self.nodes[name], conspiracy, self.network, self.scheduler) for name in plan.byzantine}
         for name, liar in self.liars.items():
             self.network.liars[name] = liar.outgoing
@@ -119,9 +119,14 @@ class World:
     def run_plan(self) -> None:
         """Both phases. Raises InvariantError."""
         plan = self.plan
+        trusted = frozenset(node.name for node in self.honest) - set(plan.twins)
+        for node in self.honest:
+            if node.company not in plan.twins:  # a twin also gets what the other one asked for
+                node.trusted = trusted
         for fault in plan.faults:
             self.scheduler.after(fault.at_ms, self._begin, fault)
-        self._load(plan.submit_every_ms)
+        self._ask()
+        self.load(plan.submit_every_ms)
         self.run_until(lambda: len(self.checker.hashes) >= FAULTY_BLOCKS_MAX, plan.fault_ms)
         self.heal()
         if not self.run_until(self._has_run_enough, HEAL_MS_MAX):
@@ -211,12 +216,18 @@ class World:
             self.submitted |= {transaction_id(decode(Signed, raw).body): raw for raw in made}
         return taken
 
-    def _load(self, every_ms: int) -> None:
+    def load(self, every_ms: int) -> None:
         """Transactions, as long as the plan wants them."""
         if self.plan.blocks_min or not self.is_healed:
             self.submit()
             mean_ms = SUBMIT_HEALED_MS if self.is_healed else every_ms
-            self.scheduler.after(1 + self.random.randrange(2 * mean_ms), self._load, every_ms)
+            self.scheduler.after(1 + self.random.randrange(2 * mean_ms), self.load, every_ms)
+
+    def _ask(self) -> None:
+        """A client looks at the chain."""
+        node = self.random.choice(list(self.nodes.values()))
+        client.ask(node, self._conspiracy, self.checker, verify[self.plan.real_signatures])
+        self.scheduler.after(ASK_MS, self._ask)
 
     def _resubmit(self) -> None:
         """Clients try another node when they have seen no receipt for a while."""
@@ -232,7 +243,7 @@ class World:
         self._trace.update(f"{self.scheduler.now_ms} {words}\n".encode())
 
     def _tick(self, name: str) -> None:
-        self.scheduler.after(self.plan.timing.view_ms // TICKS_PER_VIEW, self._tick, name)
+        self.scheduler.after(min(TICK_MS, self.plan.timing.view_ms // 10), self._tick, name)
         node = self.nodes[name]
         node.tick()
         if name in self.liars:

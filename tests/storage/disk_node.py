@@ -44,23 +44,14 @@ class DiskLog:
         if not mark.allows(newest_segment(folder)):
             raise InvariantError("a power cut took the vote away from an honest disk")
         self._wal = WriteAheadLog(folder, mark.raise_to, SEGMENT_BYTES)
-        self._unsynced: list[tuple[int, bytes]] = []
 
-    def append(self, height: int, record: bytes) -> None:
-        """Keep until `sync`."""
-        self._unsynced.append((height, record))
-
-    def sync(self) -> None:
-        """Write what was appended, durably."""
-        self._wal.append(self._unsynced)
-        self._unsynced = []
+    def append(self, batch: list[tuple[int, bytes]]) -> None:
+        """Write durably."""
+        self._wal.append(batch)
 
     def truncate(self, height: int) -> None:
         """Drop what the store holds."""
         self._wal.truncate(height)
-
-    def crash(self, random: Random) -> None:
-        """The disk sees to it."""
 
     def read(self) -> list[bytes]:
         """The records, as found at the start."""

@@ -48,8 +48,8 @@ class Run:
         self._last: object = None
         self._how = ""
         self._is_child = False
-        self.world = World(13, Plan(nodes=4, fault_ms=10**9))
-        self.world._repeat(300, self.world.submit)
+        self.world = World(13, Plan(nodes=4))
+        self.world.load(300)
         (folder / "home" / "config").mkdir(parents=True)
         self.node = DiskNode(self.world, NAME, PowerDisk(folder / "home", self._point))
 
@@ -119,7 +119,7 @@ class Run:
         try:
             after_power_cut(node.disk, self._how, random, root)
             world.run(random.randrange(2_000))
-            world._repeat(300, world.submit)  # the cut may have broken the other off
+            world.load(300)  # the cut may have broken the other off
             held, said = node.must_hold, len(world.checker._said)
             at_start.start(node)
             world.run(random.randrange(500))

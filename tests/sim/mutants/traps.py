@@ -1,7 +1,8 @@
 """One bug at least for each of the traps of PBFT, named `trap-NN-…` as the tests `test_trap_NN_…` are."""
 
-from consensus import catch_up, certificates, checkpoint, normal, proposal, recovery, round, state, view_change
+from consensus import catch_up, certificates, checkpoint, normal, proposal, recovery, state, view_change
 from consensus.replica import Replica
+from consensus.round import Tally
 from ledger import block, validators
 from tests.sim.mutants.edit import Edit, Mutant
 
@@ -59,7 +60,7 @@ TRAPS = (
     Mutant(
         "trap-05-any-digest",
         "votes of a view count together, whatever block they are for",
-        (Edit(round.Tally.supporters, " and vote[0] == digest", ""),),
+        (Edit(Tally.supporters, " and vote[0] == digest", ""),),
         0,
     ),
     Mutant(
@@ -83,7 +84,7 @@ TRAPS = (
     Mutant(
         "trap-07-unchecked-choice",
         "a NEW-VIEW's choice is not computed again",
-        (Edit(view_change._check_new_view, "if not (fresh or bound):", "if False:"),),
+        (Edit(view_change._check_new_view, " or not (fresh or bound):", ":"),),
         0,
     ),
     Mutant(
@@ -126,8 +127,8 @@ TRAPS = (
             ),
             Edit(
                 view_change._check_new_view,
-                "proposal.header_raw == certificate.header",
-                "proposal.header.view == message.view",
+                "proposed.header_raw == certificate.header",
+                "proposed.header.view == message.view",
             ),
         ),
         0,
@@ -207,7 +208,7 @@ TRAPS = (
     Mutant(
         "trap-18-unbounded-buffer",
         "messages of any later height are kept",
-        (Edit(state.State.keep_for_later, "if height <= self.round.height + K:", "if True:"),),
+        (Edit(state.State.keep_for_later, "if height > self.round.height + K:", "if False:"),),
         0,
     ),
     Mutant(
@@ -216,7 +217,8 @@ TRAPS = (
         (
             Edit(
                 catch_up._take_sealed,
-                "header, result = check_sealed(block.sealed, state.validators_at(height), state.chain_id, state.verify)",
+                "header, result = check_sealed("
+                "block.sealed, state.validators_at(height), state.chain_id, state.verify)",
                 "from ledger.block import Result\n"
                 "    header, result = decode(Header, block.sealed.header), decode(Result, block.sealed.result)",
             ),
@@ -242,8 +244,11 @@ TRAPS = (
             Edit(normal.finish, "round_ = state.round", "round_ = state.round\n    phase = round_.phase"),
             Edit(
                 normal.finish,
-                "    state.round = Round(",
-                "    if phase is Phase.CHANGING:\n        round_.phase = phase\n        return entry\n    state.round = Round(",
+                "    state.open_round(",
+                "    if phase is Phase.CHANGING:\n"
+                "        round_.phase = phase\n"
+                "        return entry\n"
+                "    state.open_round(",
             ),
         ),
         0,
