@@ -186,8 +186,10 @@ class Script:
         return [] if lost else sent
 
     def _expired(self, primary: str, message: PrePrepare) -> list[Message]:
-        body = replace(decode_transaction(self.world.application.make(Random(1), 0)).body, valid_until_ms=1)
-        transaction = decode_transaction(sign_transaction(body, key_of(primary)))
+        key = key_of(primary)
+        made = decode_transaction(self.world.application.make(Random(1), 0))
+        body = replace(made.body, sender=key.public_key, valid_until_ms=1)
+        transaction = decode_transaction(sign_transaction(body, key))
         rows, root = branch_table([(body.branch, transaction.leaf)], {})
         header = replace(decode(Header, message.header), tx_root=root, tx_count=1, branches=rows)
         proposal = replace(signed_again(primary, message, header), leaves=transaction.leaf)
