@@ -16,6 +16,7 @@ BASE = "localhost/pilechain-test/debian:bookworm"
 MIRROR = os.environ.get("PILECHAIN_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 """What this machine trusts: pip inside a build asks by way of it, wherever it must."""
+VERSION_LABEL = "org.opencontainers.image.version"
 LOOK_S = 0.5
 
 SETTINGS = """\
@@ -52,9 +53,9 @@ class Podman:
         return self._run([compose, "-p", self.project, *files, *arguments], seconds, check=True)
 
     def up(self, *services: str, version: str = "test") -> None:
-        """Start services, or put another version in their place."""
+        """Start services, in the place of those that run."""
         self.environment["PILECHAIN_VERSION"] = version
-        self.compose("up", "--detach", "--no-build", *services, seconds=180)
+        self.compose("up", "--detach", "--no-build", "--force-recreate", *services, seconds=180)
 
     def down(self) -> None:
         """Remove everything of the project."""
@@ -82,15 +83,16 @@ class Podman:
         done = subprocess.run(command, env=self.environment, capture_output=True, timeout=30, check=False)
         return done.returncode == 0
 
-    def build(self, target: str, tag: str, **arguments: str) -> None:
+    def build(self, target: str, image: str, version: str) -> None:
         """Build a target of the Dockerfile. Only pip and apt need a network, this machine's."""
         pip = self.folder / "pip.conf"
         pip.write_text("[global]\ncert = /run/ca.crt\n", encoding="utf-8")
         options = ["--format", "docker", "--network", "host", "--file", "deploy/Dockerfile", "--target", target]
         options += ["--volume", f"{pip}:/etc/pip.conf:ro", "--volume", f"{CERTIFICATES}:/run/ca.crt:ro"]
-        for name, value in {"DEBIAN": BASE, **arguments}.items():
-            options += ["--build-arg", f"{name}={value}"]
-        self.run("build", "--quiet", *options, "--tag", tag, ".", seconds=400)
+        options += ["--build-arg", f"DEBIAN={BASE}", "--build-arg", f"VERSION={version}"]
+        # Beside the Dockerfile's own: this podman takes a label from its cache whatever the build argument says.
+        options += ["--label", f"{VERSION_LABEL}={version}"]
+        self.run("build", "--quiet", *options, "--tag", f"localhost/{image}:{version}", ".", seconds=400)
 
     def make_base(self) -> None:
         """The base image, once per machine."""

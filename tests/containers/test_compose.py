@@ -17,7 +17,7 @@ import pytest
 
 from contracts import seats
 from tests.containers.conftest import FAILED
-from tests.containers.podman import ROOT, Podman, until
+from tests.containers.podman import ROOT, VERSION_LABEL, Podman, until
 
 pytestmark = pytest.mark.needs_podman
 
@@ -99,9 +99,9 @@ def consortium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     podman = Podman(tmp_path_factory.mktemp("podman"), PROJECT, SETTINGS)
     podman.down()  # of a run that was killed
     podman.make_base()
-    podman.build("broker", "localhost/pilechain-broker:test")
+    podman.build("broker", "pilechain-broker", "test")
     for version in ("test", "next"):
-        podman.build("node", f"localhost/pilechain:{version}", VERSION=version)
+        podman.build("node", "pilechain", version)
     try:
         podman.compose("up", "--no-build", "setup")
         podman.up(*MEMBERS, "broker", "fleet")
@@ -184,10 +184,9 @@ def test_F61_a_broker_that_is_killed_costs_no_session(consortium: Consortium):
 def test_F61_a_node_is_upgraded_in_its_place(consortium: Consortium):
     """Another image on the same volume: it keeps its votes and its height, and votes on."""
     podman, before = consortium.podman, consortium.height("energybureau")
-    label = "org.opencontainers.image.version"
-    assert podman.inspect("energybureau")["Config"]["Labels"][label] == "test"
+    assert podman.inspect("energybureau")["Config"]["Labels"][VERSION_LABEL] == "test"
     podman.up("energybureau", version="next")
-    assert podman.inspect("energybureau")["Config"]["Labels"][label] == "next"
+    assert podman.inspect("energybureau")["Config"]["Labels"][VERSION_LABEL] == "next"
     consortium.catches_up("energybureau", "teld")
     status = consortium.get("energybureau", "/v1/status")
     assert status["consensus"]["voting"]
