@@ -97,8 +97,9 @@ async def _point(plan: Plan, meter: VerifyMeter, nodes: int, keys: int) -> dict[
         first, second = members[0], members[1]
         start_s = await second.restart()
         memory = {"start": _memory_mib(first)}
-        ledger_bytes, used = _file_bytes(first), _bytes_used(first)
+        ledger_bytes, used, written = _file_bytes(first), _bytes_used(first), _written_bytes(first)
         loaded = await under_load(members, meter, signers, payees, plan.seconds)
+        written = _written_bytes(first) - written
         memory["loaded"] = _memory_mib(first)
         growth_bytes = {name: size - used[name] for name, size in _bytes_used(first).items()}
         disk = {
@@ -106,6 +107,7 @@ async def _point(plan: Plan, meter: VerifyMeter, nodes: int, keys: int) -> dict[
             "loaded_mib": _mib(_file_bytes(first)),
             "log_mib": _mib(_log_bytes(first)),
             "bytes_per_payment": _shares(growth_bytes, loaded["sealed"]),
+            "written_bytes_per_payment": round(written / max(loaded["sealed"], 1)),
         }
         sealed_bytes, signatures = _mean_header(first)
         return {
@@ -143,6 +145,12 @@ def _file_bytes(member: Member) -> int:
 
 def _log_bytes(member: Member) -> int:
     return sum(path.stat().st_size for path in member.home.wal.glob("*.wal"))
+
+
+def _written_bytes(member: Member) -> int:
+    """What the process has sent to the disk: log and ledger, each page as often as it was written."""
+    lines = Path(f"/proc/{member.process.pid}/io").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("write_bytes:"))
 
 
 def _mean_header(member: Member) -> tuple[float, int]:

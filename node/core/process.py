@@ -38,6 +38,7 @@ from node.home import Home
 from node.ipc.socket import IpcServer
 from node.network.tls import client_context, node_key, server_context
 from node.network.transport import PeerNetwork
+from node.storage.layout import DATA_FILE
 from node.storage.reader import Snapshot
 from node.storage.snapshots import Snapshots
 from node.storage.store import Store, StoreFullError
@@ -334,8 +335,9 @@ def _node_keys(timeline: Timeline) -> dict[bytes, str]:
 
 
 def _open_store(home: Home, genesis: Genesis, map_bytes: int) -> Store:
+    is_made = (home.ledger / DATA_FILE).exists()
     try:
-        return Store(home.ledger, genesis, genesis_state(genesis), map_bytes)
+        return Store(home.ledger, genesis, {} if is_made else genesis_state(genesis), map_bytes)
     except StoreFullError as error:
         raise ClientError("disk-full", f"{home.ledger}: {error}; make room, or raise store.map_bytes") from error
 

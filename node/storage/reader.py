@@ -146,7 +146,7 @@ class Snapshot:
 
     def rows(self, database: str, after: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Entries of a database (by its name in `Databases`) whose keys lie behind `after`, in key order."""
-        with self._txn.cursor(db=getattr(self._db, database)) as cursor:
+        with self._txn.cursor(db=self._db.named[database]) as cursor:
             found = cursor.set_range(after + b"\0") if after else cursor.first()
             while found:
                 yield cursor.item()
