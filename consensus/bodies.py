@@ -25,7 +25,7 @@ def ask(state: State) -> None:
     missing = [leaf for leaf in proposal.missing if late or not state.pool.expects(leaf)]
     if proposal.leaves is not None and not missing:
         return  # all are here and being verified: to ask would only add to the work
-    sources = sorted(state.peers)
+    sources = state.sources()
     primary = state.round.primary_name(state.round.view)
     first = sources.index(primary) if primary in sources else 0
     source = sources[(first + proposal.asked_count) % len(sources)]

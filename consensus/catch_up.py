@@ -87,8 +87,9 @@ def ask(state: State) -> None:
         return  # the blocks that we have keep us busy
     ahead = [
         (name, status)
-        for name, status in sorted(state.peers.items())
-        if status is not None and (status.committed > state.tip.height or status.sealed > state.sealed)
+        for name in state.sources()
+        if (status := state.peers[name]) is not None
+        and (status.committed > state.tip.height or status.sealed > state.sealed)
     ]
     if fetch.failed.issuperset(name for name, _ in ahead):
         fetch.failed.clear()  # all get another chance; till then a liar costs one time-out, not one in n requests

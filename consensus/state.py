@@ -313,10 +313,22 @@ class State:
             raws = tuple(transaction.raw for transaction in proposal.transactions)
             self.out.append(Persist(encode(BlockRecord(proposal.header_raw, raws)), proposal.header.height))
 
+    def votes(self, peer: str) -> bool:
+        """Whether a peer votes under any terms that rule above the last stored block: observers only follow."""
+        return any(terms.validators.index_of(peer) is not None for terms in self.timeline)
+
+    def sources(self) -> list[str]:
+        """Connected peers to ask for what we lack, sorted: those that vote. Observers, of whom there may be hundreds
+        and whom nothing holds to the truth, where there is nobody else.
+        """
+        return sorted(filter(self.votes, self.peers)) or sorted(self.peers)
+
     def keep_for_later(self, height: int, peer: str, message: Message) -> None:
         """Buffer a message of one of the next heights, up to K ahead and within the peer's share of memory."""
         if height > self.round.height + K:
             return self.ignore("too far ahead", peer, message)
+        if not self.votes(peer):  # hundreds of observers would fill the memory
+            return self.ignore("from an observer", peer, message)
         key, size = (height, peer, type(message)), len(encode(message))
         held = sum(each[1] for other, each in self.later.items() if other[1] == peer and other != key)
         if held + size > EARLY_BYTES_MAX:

@@ -63,6 +63,10 @@ class Book(Wire):
     """Not a balance: sum of the positive pairwise claims on this company."""
     pool_debt_fen: U63 = 0
     """Not a balance: rewards that this company's pool could not pay yet."""
+    locked_until_ms: U63 = 0
+    """Of a company that left; zero of a member. Till then its margin is not released: its former keys might yet prove
+    to have lied. Nothing is paid to it or its customers any more.
+    """
 
     @property
     def headroom_fen(self) -> int:
@@ -110,13 +114,6 @@ class PoolDebt(Wire):
     amount_fen: U63
 
 
-class Lock(Wire):
-    """Margin of a company that left. Key: its name."""
-
-    until_ms: U63
-    """Until then nothing of it is released: its former keys might yet prove to have lied."""
-
-
 class FineDebt(Wire):
     """A fine that would have taken the headroom below zero: the next deposit pays it. Key: debtor, NUL, payee."""
 
@@ -136,7 +133,6 @@ DUES = Table(MONEY, b"d", Due)
 HOLDS = Table(MONEY, b"h", Hold)
 PAYOUTS = Table(MONEY, b"o", Payout)
 POOL_DEBTS = Table(MONEY, b"r", PoolDebt)
-LOCKS = Table(MONEY, b"l", Lock)
 FINE_DEBTS = Table(MONEY, b"f", FineDebt)
 SETTINGS = Table(MONEY, b"s", Settings)
 
@@ -181,6 +177,8 @@ def transfer(host: Host, debit: tuple[str, Side], credit: tuple[str, Side], amou
             host.put(BOOKS, debtor_name.encode(), replace(debtor, **moved))
         return
     creditor = book_of(host, creditor_name)
+    if debtor.locked_until_ms or creditor.locked_until_ms:
+        host.fail(Code.COMPANY_LEFT)
     before = _add_due(host, debtor_name, creditor_name, amount_fen)
     after = before + amount_fen
     debtor = replace(

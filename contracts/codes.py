@@ -49,7 +49,10 @@ class Code(IntEnum):
     KEY_UNKNOWN = 1005, "the company has no such key"
     KEY_LAST = 1006, "the company would be left without a key for identity business"
     PERMISSION_UNKNOWN = 1007, "the permission table has no row for this method"
-    PERMISSION_FIXED = 1008, "who may change the permission table does not change: nobody could change it back"
+    PERMISSION_FIXED = (
+        1008,
+        "who may change the permission table, and who may decide, no single company changes",
+    )
 
     ROLES_INVALID = 1009, "a company needs a role, and only roles of companies"
     COMPANY_EXISTS = 1010, "a company has or had this name"
@@ -127,7 +130,9 @@ class Code(IntEnum):
     NO_VOICE = 6015, "the proposal is about the sender's company, or it is suspended"
     PARAMETER_FIXED = 6016, "limits of expiry and the start limit of sessions are fixed at genesis"
     EVIDENCE_INVALID = 6017, "the two votes do not contradict each other, or the key did not sign both"
-    FINED_ALREADY = 6018, "an equivocation of this vote key has been fined"
+    FINED_ALREADY = 6018, "an equivocation of this vote key has been fined in this validator set"
+    NODE_KEY_UNPROVEN = 6019, "the proof is not the TLS key's own signature"
+    PARAMETER_UNFIT = 6020, "with these limits no block could hold a call of governance that changes them back"
 
 
 _BY_NUMBER = {code.value: code for code in Code}

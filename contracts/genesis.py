@@ -77,7 +77,7 @@ class ConsortiumParameters(Wire):
     tariff_notice_ms: Span = 2 * 3_600_000
     """From a tariff's publication to its beginning, at least: time for drivers and operators to see it coming."""
     governance: seats.Settings = seats.Settings(
-        fine_ppm=100_000, margin_lock_ms=90 * 24 * 3_600_000, proposal_ms=7 * 24 * 3_600_000, renewal_ms=3_600_000
+        fine_ppm=100_000, margin_lock_ms=90 * 24 * 3_600_000, proposal_ms=7 * 24 * 3_600_000, renewal_ms=24 * 3_600_000
     )
 
 
@@ -160,7 +160,7 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
     put(seats.SETTINGS, b"", limits.governance)
     for member in genesis.validators.validators:
         put(seats.SEATS, member.name.encode(), seats.Seat(member.node_key, "", False, 0))
-        put(seats.VOTE_KEYS, member.vote_key, seats.VoteKey(member.name, False))
+        put(seats.VOTE_KEYS, member.vote_key, seats.VoteKey(member.name, ()))
     return dict(sorted(state.items()))
 
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from contracts.codes import Code
 from contracts.contract import Role, name_bytes
 from contracts.host import Host, Table
-from contracts.identity import AdmitArgs, CompanyArgs, NoArgs, ReplaceKeysArgs
+from contracts.identity import AdmitArgs, CompanyArgs, CompanyRoles, NoArgs, ReplaceKeysArgs
 from contracts.margin import CloseArgs
 from contracts.numbers import GOVERNANCE, IDENTITY, MONEY
 from contracts.seats import (
@@ -25,17 +25,22 @@ from contracts.seats import (
     is_voting,
     keep_next_keys,
     next_keys,
+    sender,
     settings_of,
 )
 from ledger.codec import Wire
 from ledger.genesis import Parameters
 from ledger.terms import Observer
+from ledger.transaction import TRANSACTION_BYTES_MAX
 from ledger.units import U63, Hash, Name, PublicKey
 from ledger.validators import Validator
 
 PROPOSALS_MAX = 8
 """Of one company at a time."""
-LAPSE_GAS = 200_000
+LAPSE_GAS = 2_000_000
+"""A proposal is read and deleted: never the limit."""
+BLOCK_GAS_MIN = 100_000_000
+"""Ten times what a call of governance may take."""
 FIXED = ("expiry_max_ms", "device_expiry_max_ms", "session_start_max_ms")
 """Parameters that no vote changes."""
 
@@ -48,7 +53,7 @@ class Admit(Wire, tag=1):
 
     company: Name
     display_name: Name
-    roles: tuple[Role, ...]
+    roles: CompanyRoles
     company_key: PublicKey
 
 
@@ -204,7 +209,7 @@ def lapse(host: Host, args: ProposalArgs) -> None:
 
 
 def _propose(host: Host, change: Change) -> None:
-    name = host.company or ""
+    name = sender(host)
     already = host.get(OPEN, name.encode())
     count = already.count if already else 0
     if count >= PROPOSALS_MAX:
@@ -218,7 +223,9 @@ def _propose(host: Host, change: Change) -> None:
 
 def _approve(host: Host, proposal_id: bytes, proposal: Proposal) -> None:
     """Count the sender's approval, and decide if it is the last that is needed."""
-    name, change = host.company or "", proposal.change
+    name, change = sender(host), proposal.change
+    if host.now_ms >= proposal.ends_ms:
+        host.fail(Code.PROPOSAL_UNKNOWN)
     voices: dict[str, tuple[Role, ...]] = host.call(IDENTITY, "voices", NoArgs())
     if isinstance(change, Suspend | Remove | ReplaceKeys):
         voices.pop(change.company, None)
@@ -280,7 +287,8 @@ def _enact(host: Host, change: Change) -> None:
 
 
 def _give_vote(host: Host, company: str) -> None:
-    terms = host.timeline[-1]
+    timeline = host.timeline
+    terms = timeline[-1]
     seat = host.get(SEATS, company.encode())
     if seat is None:
         host.fail(Code.NODE_UNKNOWN)
@@ -294,21 +302,23 @@ def _give_vote(host: Host, company: str) -> None:
     company_key: bytes = host.call(IDENTITY, "company_key", CompanyArgs(company))
     member = Validator(company, company_key, vote_key, seat.node_key)
     observers = [observer for observer in terms.observers if observer.name != company]
-    decide(host, [*terms.validators.validators, member], observers)
+    decide(host, timeline, [*terms.validators.validators, member], observers)
 
 
 def _suspend(host: Host, company: str) -> None:
-    terms = host.timeline[-1]
+    timeline = host.timeline
+    terms = timeline[-1]
     seat = host.get(SEATS, company.encode())
     if seat is None or not is_voting(terms, company):
         host.fail(Code.NO_VALIDATOR)
     host.put(SEATS, company.encode(), replace(seat, suspended=True))
     members = [member for member in terms.validators.validators if member.name != company]
-    decide(host, members, [*terms.observers, Observer(company, seat.node_key)])
+    decide(host, timeline, members, [*terms.observers, Observer(company, seat.node_key)])
 
 
 def _remove(host: Host, company: str) -> None:
-    terms = host.timeline[-1]
+    timeline = host.timeline
+    terms = timeline[-1]
     locked_until_ms = host.now_ms + settings_of(host).margin_lock_ms
     host.call(MONEY, "close_book", CloseArgs(company, locked_until_ms))
     host.call(IDENTITY, "remove_company", CompanyArgs(company))
@@ -319,15 +329,19 @@ def _remove(host: Host, company: str) -> None:
     if waiting.pop(company, None) is not None:
         keep_next_keys(host, waiting)
     members = [member for member in terms.validators.validators if member.name != company]
-    decide(host, members, [observer for observer in terms.observers if observer.name != company])
+    decide(host, timeline, members, [observer for observer in terms.observers if observer.name != company])
 
 
 def _set_parameters(host: Host, parameters: Parameters) -> None:
     """The replay window rests on the limits of expiry: with other ones a transaction could run twice. The start limit
     of sessions is the session contract's since genesis.
     """
-    terms = host.timeline[-1]
+    timeline = host.timeline
+    terms = timeline[-1]
     for field in FIXED:
         if getattr(parameters, field) != getattr(terms.parameters, field):
             host.fail(Code.PARAMETER_FIXED)
-    decide(host, terms.validators.validators, terms.observers, parameters)
+    # A block that holds no transaction of governance would be for ever.
+    if parameters.block_gas_max < BLOCK_GAS_MIN or parameters.block_bytes_max < TRANSACTION_BYTES_MAX:
+        host.fail(Code.PARAMETER_UNFIT)
+    decide(host, timeline, terms.validators.validators, terms.observers, parameters)

@@ -327,7 +327,7 @@ class Host:
 
     @property
     def timeline(self) -> Timeline:
-        """Who votes on this block and the next ones, and within which limits."""
+        """Who votes on this block and the next ones, and within which limits. Costs gas by its size: ask once."""
         contract, self.contract = self.contract, SYSTEM
         decided = self.get(TIMELINE)
         self.contract = contract
@@ -336,22 +336,26 @@ class Host:
         return decided.timeline
 
     def decide(
-        self, members: Sequence[Validator], observers: Sequence[Observer], parameters: Parameters
-    ) -> ValidatorSet:
-        """Change the terms from K + 1 blocks on; returns the set that votes then. A second decision of a block takes
-        the place of the first, so it must be made from it: `timeline[-1]`.
+        self,
+        timeline: Timeline,
+        members: Sequence[Validator],
+        observers: Sequence[Observer],
+        parameters: Parameters,
+    ) -> Terms:
+        """Change the terms from K + 1 blocks on, given the present timeline; returns them. A second decision of a block
+        takes the place of the first, so it must be made from it: `timeline[-1]`.
         """
-        timeline = self.timeline
         height = self.height + DECISION_DELAY
         before = terms_at(timeline, height - 1).validators
         voters = tuple(sorted(members, key=lambda member: member.name))
         validators = before if voters == before.validators else ValidatorSet(before.epoch + 1, voters)
         ordered = tuple(sorted(observers, key=lambda observer: observer.name))
-        kept = tuple(terms for terms in timeline if terms.height < height)
+        terms = Terms(height, validators, ordered, parameters)
+        kept = tuple(each for each in timeline if each.height < height)
         contract, self.contract = self.contract, SYSTEM
-        self.put(TIMELINE, b"", Decided((*kept, Terms(height, validators, ordered, parameters))))
+        self.put(TIMELINE, b"", Decided((*kept, terms)))
         self.contract = contract
-        return validators
+        return terms
 
     def verify(self, public_key: bytes, digest: bytes, signature: bytes) -> bool:
         """Whether a signature holds."""

@@ -133,12 +133,15 @@ class CompanyArgs(Wire):
     company: Name
 
 
+CompanyRoles = Annotated[tuple[Role, ...], Meta(max_length=len(Role))]
+
+
 class AdmitArgs(Wire):
     """`governance.propose_admit`, `identity.admit_company`."""
 
     company: Name
     display_name: Name
-    roles: tuple[Role, ...]
+    roles: CompanyRoles
     company_key: PublicKey
 
 
@@ -232,7 +235,7 @@ def revoke_key(host: Host, args: KeyArgs) -> None:
 def permit(host: Host, args: PermitArgs) -> None:
     """The regulator changes a row of the permission table; it rules from the next block on."""
     key = permission_key(args.contract, args.method)
-    if key == permission_key(IDENTITY, "permit"):
+    if args.contract == GOVERNANCE or key == permission_key(IDENTITY, "permit"):
         host.fail(Code.PERMISSION_FIXED)
     if host.get(PERMISSIONS, key) is None:
         host.fail(Code.PERMISSION_UNKNOWN)
@@ -277,7 +280,9 @@ def voices(host: Host, args: NoArgs) -> dict[str, tuple[Role, ...]]:
 def fine_payee(host: Host, args: CompanyArgs) -> str:
     """Who receives a company's fine: the first regulator by name, or else the first company, that it is not itself."""
     found = host.iterate(COMPANIES, b"", ITERATE_MAX)
-    others = [(name.decode(), company.roles) for name, company in found if name.decode() != args.company]
+    others = [
+        (name.decode(), company.roles) for name, company in found if company.roles and name.decode() != args.company
+    ]
     return next((name for name, roles in others if Role.REGULATOR in roles), others[0][0])
 
 

@@ -14,12 +14,10 @@ from contracts.books import (
     BOOK_FEN_MAX,
     BOOKS,
     FINE_DEBTS,
-    LOCKS,
     POOL_DEBTS,
     SETTINGS,
     Book,
     FineDebt,
-    Lock,
     PoolDebt,
     book_of,
     settle_claim,
@@ -131,13 +129,13 @@ def deposit_margin(host: Host, args: MarginArgs) -> None:
 
 @CONTRACT.method(MarginArgs, (Role.REGULATOR,))
 def release_margin(host: Host, args: MarginArgs) -> None:
-    """The trustee has paid margin or rewards back to a company, which stays covered."""
+    """The trustee has paid margin or rewards back to a company, which stays covered and has paid its fines."""
+    _pay_fines(host, args.company)
     book = book_of(host, args.company)
     amount_fen = args.collateral_fen + args.pool_fen + args.rewards_fen
     if amount_fen == 0:
         host.fail(Code.AMOUNT_ZERO)
-    lock = host.get(LOCKS, args.company.encode())
-    if lock is not None and host.now_ms < lock.until_ms:
+    if host.now_ms < book.locked_until_ms:
         host.fail(Code.MARGIN_LOCKED)
     if (
         args.collateral_fen > max(book.headroom_fen, 0)
@@ -182,11 +180,12 @@ def open_book(host: Host, args: CompanyArgs) -> None:
 @CONTRACT.internal(CloseArgs, GOVERNANCE)
 def close_book(host: Host, args: CloseArgs) -> None:
     """A company leaves: it has settled everything, and its margin is locked for a while."""
+    _pay_fines(host, args.company)
     book = book_of(host, args.company)
     open_fen = (book.cash_fen, book.wallets_fen, book.held_fen, book.due_fen, book.reserved_fen, book.owed_fen)
     if any(open_fen) or book.pool_debt_fen:
         host.fail(Code.NOT_SETTLED)
-    host.put(LOCKS, args.company.encode(), Lock(args.locked_until_ms))
+    host.put(BOOKS, args.company.encode(), replace(book, locked_until_ms=args.locked_until_ms))
 
 
 @CONTRACT.internal(FineArgs, GOVERNANCE)

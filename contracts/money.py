@@ -19,7 +19,6 @@ from contracts.books import (
     BOOK_FEN_MAX,
     BOOKS,
     HOLDS,
-    LOCKS,
     PAYOUTS,
     WALLETS,
     Hold,
@@ -216,9 +215,6 @@ def hold(host: Host, args: HoldArgs) -> str:
         host.fail(Code.AMOUNT_ZERO)
     if wallet.balance_fen < args.amount_fen:
         host.fail(Code.OVERSPENT)
-    for company in {wallet.home: None, args.operator: None}:
-        if host.get(LOCKS, company.encode()) is not None:
-            host.fail(Code.COMPANY_LEFT)
     _reserve(host, wallet.home, args.amount_fen, Code.NO_HEADROOM)
     if args.operator != wallet.home:
         _reserve(host, args.operator, args.amount_fen, Code.PILE_OPERATOR_NO_HEADROOM)
@@ -254,6 +250,8 @@ def settle(host: Host, args: SettleArgs) -> None:
 
 def _reserve(host: Host, company: str, amount_fen: int, code: Code) -> None:
     book = book_of(host, company)
+    if book.locked_until_ms:
+        host.fail(Code.COMPANY_LEFT)
     if book.headroom_fen < amount_fen:
         host.fail(code)
     host.put(BOOKS, company.encode(), replace(book, reserved_fen=book.reserved_fen + amount_fen))

@@ -23,13 +23,17 @@ from ledger.codec import Wire
 from ledger.errors import OurError
 from ledger.genesis import Parameters
 from ledger.hashing import Tag, sm3
-from ledger.terms import OBSERVERS_MAX, Observer, Terms
+from ledger.keys import Scheme
+from ledger.terms import OBSERVERS_MAX, Observer, Terms, Timeline
 from ledger.transaction import Branch
-from ledger.units import U32, U63, Name, PublicKey, Signature, Span
+from ledger.units import U32, U63, Hash, Name, PublicKey, Signature, Span
 from ledger.validators import VALIDATORS_MAX, VALIDATORS_MIN, Validator
 
 CONTRACT = Contract(GOVERNANCE, "governance", Business.IDENTITY, Branch.GOVERNANCE)
 COMPANIES_MAY = tuple(sorted(COMPANY_ROLES))
+
+FINED_MAX = 64
+"""Sets in which one key may be fined; whose key has lied in so many is long since without a vote."""
 
 NodeKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
 """Raw Ed25519 key of a node's TLS certificate."""
@@ -67,8 +71,8 @@ class VoteKey(Wire):
     """A vote key that was ever registered. Key: the public key."""
 
     company: Name
-    fined: bool
-    """Whether an equivocation of this key has cost its company its fine."""
+    fined: Annotated[tuple[Hash, ...], Meta(max_length=FINED_MAX)]
+    """Hashes of the validator sets in which it is fined for lying: once for each, and a key may outlive a set."""
 
 
 class Settings(Wire):
@@ -100,6 +104,8 @@ class NodeArgs(Wire):
 
     node_key: NodeKey
     address: Address
+    proof: Signature
+    """By the node key, over `node_key_digest`: nobody claims the node of another."""
 
 
 class VoteKeyArgs(Wire):
@@ -128,17 +134,29 @@ def vote_key_digest(chain_id: bytes, company: str, vote_key: bytes) -> bytes:
     return sm3(Tag.VOTE_KEY, chain_id, len(vote_key).to_bytes(1, "big") + vote_key + company.encode())
 
 
+def node_key_digest(chain_id: bytes, company: str, node_key: bytes) -> bytes:
+    """What proves that a company holds the TLS key that it names."""
+    return sm3(Tag.NODE_KEY, chain_id, node_key + company.encode())
+
+
 # ── methods ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @CONTRACT.method(NodeArgs, COMPANIES_MAY)
 def set_node(host: Host, args: NodeArgs) -> None:
-    """A company says which node is its own: a first one becomes an observer, another takes the former one's place."""
-    name = host.company or ""
-    terms = host.timeline[-1]
-    if args.node_key in terms.node_keys:
-        host.fail(Code.NODE_KEY_TAKEN)
+    """A company says which node is its own, and where: a first one becomes an observer, another takes its place."""
+    name = sender(host)
+    timeline = host.timeline
+    terms = timeline[-1]
     seat = host.get(SEATS, name.encode())
+    if seat is not None and seat.node_key == args.node_key:
+        host.put(SEATS, name.encode(), replace(seat, address=args.address))
+        return
+    if any(args.node_key in each.node_keys for each in timeline):  # also of one that is about to be replaced
+        host.fail(Code.NODE_KEY_TAKEN)
+    proven = bytes([Scheme.ED25519]) + args.node_key
+    if not host.verify(proven, node_key_digest(host.chain_id, name, args.node_key), args.proof):
+        host.fail(Code.NODE_KEY_UNPROVEN)
     if seat is None:
         host.put(SEATS, name.encode(), Seat(args.node_key, args.address, False, host.now_ms))
     else:
@@ -149,32 +167,42 @@ def set_node(host: Host, args: NodeArgs) -> None:
         for member in terms.validators.validators
     ]
     observers = [observer for observer in terms.observers if observer.name != name]
-    if terms.validators.index_of(name) is None:
+    if not is_voting(terms, name):
         observers.append(Observer(name, args.node_key))
-    decide(host, members, observers)
+    decide(host, timeline, members, observers)
 
 
 @CONTRACT.method(VoteKeyArgs, COMPANIES_MAY)
 def register_vote_key(host: Host, args: VoteKeyArgs) -> None:
     """A company names the vote key that its node will use from the next epoch on."""
-    _register(host, host.company or "", args)
+    _register(host, sender(host), args)
 
 
 @CONTRACT.method(VoteKeyArgs, COMPANIES_MAY)
 def renew_vote_key(host: Host, args: VoteKeyArgs) -> None:
     """The same, and the next epoch begins at once: for a validator whose key is lost, or must not vote again."""
-    name = host.company or ""
-    terms = host.timeline[-1]
+    name = sender(host)
+    timeline = host.timeline
+    terms = timeline[-1]
     seat = host.get(SEATS, name.encode())
-    if seat is None or terms.validators.index_of(name) is None:
+    if seat is None or not is_voting(terms, name):
         host.fail(Code.NO_VALIDATOR)
     host.put(SEATS, name.encode(), _renewed(host, seat))
     _register(host, name, args)
-    decide(host, terms.validators.validators, terms.observers, new_epoch=True)
+    decide(host, timeline, terms.validators.validators, terms.observers, new_epoch=True)
+
+
+# ── for the contract's other parts ────────────────────────────────────────────────────────────────────────────────────
+
+
+def sender(host: Host) -> str:
+    """The company that calls. No row of the permission table may let anybody else in."""
+    return host.company or host.fail(Code.ROLE_MISSING)
 
 
 def decide(
     host: Host,
+    timeline: Timeline,
     members: Sequence[Validator],
     observers: Sequence[Observer],
     parameters: Parameters | None = None,
@@ -184,16 +212,16 @@ def decide(
     """Make members, observers and, if given, parameters the terms from K + 1 blocks on. A set that differs is a new
     epoch, and takes the registered vote keys. Fails with SET_SIZE, OBSERVERS_TOO_MANY.
     """
-    terms = host.timeline[-1]
+    terms = timeline[-1]
     if not VALIDATORS_MIN <= len(members) <= VALIDATORS_MAX:
         host.fail(Code.SET_SIZE)
     if len(observers) > OBSERVERS_MAX:
         host.fail(Code.OBSERVERS_TOO_MANY)
     if new_epoch or sorted(members, key=lambda member: member.name) != list(terms.validators.validators):
         members = _with_fresh_keys(host, members)
-    validators = host.decide(members, observers, parameters or terms.parameters)
-    height = host.timeline[-1].height
-    host.emit(_TERMS_DECIDED, TermsDecided(height, validators.epoch, validators.size, len(observers)))
+    decided = host.decide(timeline, members, observers, parameters or terms.parameters)
+    validators = decided.validators
+    host.emit(_TERMS_DECIDED, TermsDecided(decided.height, validators.epoch, validators.size, len(observers)))
 
 
 def next_keys(host: Host) -> dict[str, bytes]:
@@ -238,7 +266,7 @@ def _register(host: Host, name: str, args: VoteKeyArgs) -> None:
         host.fail(Code.VOTE_KEY_USED)
     if not host.verify(args.vote_key, vote_key_digest(host.chain_id, name, args.vote_key), args.proof):
         host.fail(Code.VOTE_KEY_UNPROVEN)
-    host.put(VOTE_KEYS, args.vote_key, VoteKey(name, False))
+    host.put(VOTE_KEYS, args.vote_key, VoteKey(name, ()))
     keep_next_keys(host, next_keys(host) | {name: args.vote_key})
 
 

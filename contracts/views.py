@@ -13,7 +13,7 @@ from contracts.governance import Proposal
 from contracts.host import StateReader
 from contracts.identity import Account, Company
 from contracts.registry import Pile, PileState
-from contracts.seats import Seat
+from contracts.seats import Seat, VoteKey
 from contracts.session import Session
 from contracts.system import BRANCH_HEADS, branch_key
 from contracts.tariff import ServiceFee
@@ -70,6 +70,11 @@ def next_vote_key(state: StateReader, name: str) -> bytes | None:
     """The vote key that a company has registered for the next epoch."""
     waiting = seats.NEXT_KEYS.read(state)
     return next((key.vote_key for key in waiting.keys if key.company == name), None) if waiting else None
+
+
+def vote_key(state: StateReader, key: bytes) -> VoteKey | None:
+    """Whose vote key it is or was, and for what it is fined; None if nobody ever registered it."""
+    return seats.VOTE_KEYS.read(state, key)
 
 
 def proposals(state: StateReader) -> dict[bytes, Proposal]:

@@ -70,6 +70,8 @@ class Tag(Enum):
     API_CHALLENGE = "challenge"
     ALLOWANCE = "allowance"
     PEER_HELLO = "peer-hello"
+    NODE_KEY = "node-key"
+    """That a company holds the TLS key of the node that it names."""
     VOTE_KEY = "vote-key"
     """That a company holds a vote key which it registers."""
     KEY_SEED = "key-seed"

@@ -2,7 +2,7 @@
 
 import os
 
-from contracts.abi import GAS_LIMIT, EncodedCall
+from contracts.abi import EncodedCall
 from ledger.keys import Signer
 from ledger.transaction import Body, sign_transaction
 from node.clock import ChainClock
@@ -21,7 +21,7 @@ def signed_call(call: EncodedCall, signer: Signer, chain_id: bytes, clock: Chain
         contract=call.contract,
         method=call.method,
         args=call.args,
-        gas_limit=GAS_LIMIT,
+        gas_limit=call.gas_limit,
         valid_until_ms=clock.now_ms() + VALID_MS * clock.speed,
         salt=os.urandom(8),
     )

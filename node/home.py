@@ -3,16 +3,19 @@
 import base64
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
+from contracts.seats import node_key_digest
 from ledger.codec import decode
 from ledger.errors import ClientError, PeerError
 from ledger.genesis import Genesis
 from ledger.readable import readable
 from node.config import Config, load_config
 from node.keystore import passphrase_from_env_or_file
+from node.network.tls import node_key, sign_with_node_key
 
 DEFAULT_HOME = "~/.pilechain"
 
@@ -135,3 +138,15 @@ def read_genesis(path: Path) -> Genesis:
             f"{path}: the document's hash is {genesis.hash().hex()}, the file says {parts.get('hash')}",
         )
     return genesis
+
+
+def set_node_args(home: Home, address: str) -> dict[str, Any]:
+    """Arguments of `governance.set_node` by which a home's company names its node, with the node's own signature.
+
+    Raises ClientError `tls-files`, `keystore-no-passphrase`, OSError.
+    """
+    config = home.config()
+    key = node_key(home.path(config.p2p.certificate).read_bytes())
+    digest = node_key_digest(home.genesis().hash(), config.node.company, key)
+    proof = sign_with_node_key(home.path(config.p2p.key).read_bytes(), home.passphrase(config), digest)
+    return {"node_key": key, "address": address, "proof": proof}

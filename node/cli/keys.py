@@ -94,6 +94,23 @@ def renew(
         raise typer.Exit(1)
 
 
+@keys.command()
+def node(
+    address: Annotated[str, typer.Option(help="host:port at which the other members reach this node.")],
+    home: HomeOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Print the call by which this home's company names its node on chain: TLS key, address, and the key's own word."""
+    from node.home import set_node_args
+
+    args = {
+        name: value.hex() if isinstance(value, bytes) else value
+        for name, value in set_node_args(home_of(home), address).items()
+    }
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in args.items())
+    emit({**args, "call": f"pilechain tx governance set_node {options}"}, output)
+
+
 def join(app: typer.Typer) -> None:
     """Add these commands to the application."""
     app.add_typer(keys, name="keys")

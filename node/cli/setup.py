@@ -110,13 +110,14 @@ def add_to_testnet(
     testnet, home, node = add_home(Testnet.load(folder), company)
     key_file = home.path(home.config().keys.company)
     member = folder / next(iter(Testnet.load(folder).nodes))
-    set_node = f"--node-key {node['node_key'].hex()} --address {node['address']}"
+    shown = {name: value.hex() if isinstance(value, bytes) else value for name, value in node.items()}
+    options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in shown.items())
     emit(
         {
             "home": str(home.root),
             "company_key": testnet.signer("company", company).public_key.hex(),
-            **{name: value.hex() if isinstance(value, bytes) else value for name, value in node.items()},
-            "let it in": f"pilechain tx governance set_node {set_node} --key {key_file} --home {member}",
+            **shown,
+            "let it in": f"pilechain tx governance set_node {options} --key {key_file} --home {member}",
         },
         output,
     )

@@ -11,6 +11,10 @@ class KeyStep(Enum):
     NONE = "none"
     REGISTER = "register"
     """Have a fresh key registered for the next epoch."""
+    REPLACE = "replace"
+    """The next key was registered once and will never be in force: its company was out when its epoch came. Make
+    another.
+    """
     PROMOTE = "promote"
     """The next key is in force, and every block before it is stored: the former one may go."""
 
@@ -30,6 +34,8 @@ class KeyFacts(Struct, frozen=True):
     """What this node may vote with; None if it must not."""
     waiting: bytes | None
     """The next key that this node has."""
+    waiting_known: bool
+    """Whether the chain has ever heard of that key: it takes none for the second time."""
 
 
 def next_step(facts: KeyFacts) -> KeyStep:
@@ -39,6 +45,8 @@ def next_step(facts: KeyFacts) -> KeyStep:
     if facts.waiting is not None and facts.present == facts.waiting:
         return KeyStep.PROMOTE
     is_itself = facts.present is None or facts.present == facts.held
+    if facts.waiting_known and facts.waiting not in (facts.registered, facts.decided, facts.present):
+        return KeyStep.REPLACE
     is_prepared = facts.waiting is not None and facts.waiting in (facts.registered, facts.decided)
     if facts.has_seat and is_itself and not is_prepared:
         return KeyStep.REGISTER

@@ -76,7 +76,8 @@ class Core:
         self._end: asyncio.Future[None] = self._loop.create_future()
         self._tasks: list[asyncio.Task[None]] = []
         self._is_full = False
-        self._dialled: Timeline | None = None
+        self._met: Timeline | None = None
+        """The sealed timeline whose members we have met."""
         self._pruned: dict[str, int] = {}
         """Peers that no longer have the blocks that we need next -> the first that they have."""
         complaints = Complaints(log)
@@ -150,7 +151,7 @@ class Core:
                 self._spawn(work)
             self._inbox.ring()  # the engine learns the time before anybody asks it anything
             self._network.start(split_address(self._config.p2p.listen))
-            self._dial()
+            self._meet_members()
             self._ipc.height = self._engine.status().sealed
             self._keeper.start(self._ipc.height)
             await self._ipc.start(self._home.socket)
@@ -225,12 +226,10 @@ class Core:
         self._ipc.sealed(height)
 
     def _executed(self, outcome: Outcome) -> None:
-        # Whoever is to join may connect as soon as it is decided, before it votes; whoever has left may no more.
+        # Whoever is to join may connect as soon as it is decided, before it votes.
         if outcome.timeline != self._timeline:
             self._timeline = outcome.timeline
-            self._members.clear()
             self._members.update(_node_keys(outcome.timeline))
-            self._network.cut_strangers()
         self._inbox.put(Executed(outcome))
 
     def _disk_full(self) -> None:
@@ -265,24 +264,32 @@ class Core:
                 log.info("disk_has_room_again")
                 self._writer.room.set()
                 self._inbox.put(DiskFull(False))
-            self._dial()
+            self._meet_members()
             if not self._is_full:
-                await self._duties.keep_keys()
+                await self._duties.tick()
 
-    def _dial(self) -> None:
-        """Dial every member whose address the settings name, or else the chain (`governance.set_node`). What a member
-        wrote there costs a connection that goes nowhere, if it is wrong.
+    def _meet_members(self) -> None:
+        """As the sealed chain says who belongs: let go of those that left, and dial every member whose address the
+        settings name, or else the chain (`governance.set_node`). What a member wrote there costs a connection that
+        goes nowhere, if it is wrong.
+
+        Nobody is let go before the last block that it votes on is sealed: its CHECKPOINT may be one of the quorum's.
         """
         addresses = {company: split_address(address) for company, address in self._config.p2p.peers.items()}
         with self._store.snapshot() as snapshot:
-            if self._dialled == snapshot.head.timeline:
+            timeline = snapshot.head.timeline
+            if self._met == timeline:
                 return
-            self._dialled = snapshot.head.timeline
-            for company in sorted(set(self._members.values()) - addresses.keys()):
+            self._met = timeline
+            keys = _node_keys(timeline) | _node_keys(self._timeline)
+            self._members.clear()
+            self._members.update(keys)
+            for company in sorted(set(keys.values()) - addresses.keys()):
                 seat = views.seat(snapshot, company)
                 host, _, port = seat.address.rpartition(":") if seat else ("", "", "")
                 if host and port.isascii() and port.isdigit() and 0 < int(port) < 65_536:
                     addresses[company] = host, int(port)
+        self._network.cut_strangers()
         self._network.dial(addresses)
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ledger.keys import SoftSigner, scheme_of
 from node.core.vote_mark import VoteMark
-from node.keystore import cost_of, load_key, save_key
+from node.keystore import cost_of, load_key, public_key_of, save_key
 from node.storage import files
 
 
@@ -54,7 +54,7 @@ class VoteKeys:
         """Load a next key that has come to lie there (made by a former life, or `pilechain keys renew`), unless the log
         has forgotten votes of it. Returns it if it is new to us.
         """
-        if self.waiting or not self._next_file.exists():
+        if self.waiting or not self._next_file.exists() or _is_forgotten(self._next_file):
             return None
         found = load_key(self._next_file, self._passphrase)
         with self._lock:
@@ -74,11 +74,20 @@ class VoteKeys:
                 self.waiting = made
         return self.waiting
 
+    def drop_waiting(self) -> bytes:
+        """Give up a next key that the chain will never put in force; returns its public key."""
+        with self._lock:
+            if self.waiting is None:
+                return b""
+            dropped, self.waiting = self.waiting.public_key, None
+            _remove(self._next_file)
+            return dropped
+
     def promote(self) -> bytes:
         """Let the next key take the place of the present one, which is erased; returns the latter's public key.
 
-        The mark goes first: were the machine to stop between the two, the present key would stand without its mark, and
-        it votes no more, while the next one would stand with it.
+        The mark goes first: were the machine to stop between the two, the former key, which no set names any more,
+        would stand beside the mark of the next one, whose own is raised anew at the start.
         """
         with self._lock:
             return self._promote()
@@ -100,17 +109,34 @@ def next_key_file(key_file: Path) -> Path:
 
 
 def next_vote_key(key_file: Path, passphrase: bytes) -> SoftSigner:
-    """The next key beside a vote key: the one that lies there, or a fresh one of the same scheme, encrypted alike.
+    """The next key beside a vote key: the one that lies there, unless it never votes again, or a fresh one of the same
+    scheme, encrypted alike, and of the same owner: an administrator's key would be closed to the node.
 
     Raises ClientError as `load_key` and `save_key` do, OSError.
     """
     file = next_key_file(key_file)
+    if file.exists() and _is_forgotten(file):
+        _remove(file)
     if file.exists():
         return load_key(file, passphrase)
     scheme = scheme_of(load_key(key_file, passphrase).public_key)
     made = SoftSigner.from_seed(scheme, os.urandom(32))
     save_key(file, made, passphrase, cost_of(key_file))
+    owner = key_file.stat()
+    os.chown(file, owner.st_uid, owner.st_gid)
     return made
+
+
+def _is_forgotten(file: Path) -> bool:
+    """Whether the log has forgotten votes of a key file's key."""
+    return VoteMark(file, public_key_of(file)).is_forgotten
+
+
+def _remove(file: Path) -> None:
+    """Erase a key file and its mark. The key goes first: a mark alone says nothing."""
+    files.remove(file)
+    if _mark_of(file).exists():
+        files.remove(_mark_of(file))
 
 
 def _mark_of(key_file: Path) -> Path:

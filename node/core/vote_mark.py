@@ -49,6 +49,11 @@ class VoteMark:
         files.replace(self._path, f"{self._public_key} {segment}\n".encode())
         self.segment = segment
 
+    @property
+    def is_forgotten(self) -> bool:
+        """Whether the key never votes again."""
+        return self.segment == _FORGOTTEN
+
     def forget(self) -> None:
         """Say, durably, that the key has voted on what nobody here remembers: it never votes again. Raises OSError."""
         self.raise_to(_FORGOTTEN)

@@ -47,9 +47,11 @@ async def unready_reasons(ledger: LedgerReader, link: CoreLink, indexer: Indexer
     with ledger.snapshot() as snapshot:
         validators = snapshot.head.validators
     weak_quorum, needed = validators.weak_quorum, validators.quorum - 1
-    if (connected := len(status["connected"])) < needed:
+    voting = {member.name for member in validators.validators}  # observers vouch for nothing
+    if (connected := len(voting.intersection(status["connected"]))) < needed:
         reasons.append(f"not-connected: to {connected} other members, a quorum needs {needed}")
-    newest_of_peers = height_of_peers(status.get("peers", {}).values(), weak_quorum)
+    told = [height for name, height in status.get("peers", {}).items() if name in voting]
+    newest_of_peers = height_of_peers(told, weak_quorum)
     if newest_of_peers - link.height > SYNC_LAG_MAX:
         reasons.append(f"not-synced: at height {link.height}, peers at {newest_of_peers}")
     if indexer is not None and link.height - indexer.height > INDEX_LAG_MAX:

@@ -148,6 +148,19 @@ def _load(
         raise ClientError("tls-files", f"{authority}, {certificate}, {key}: {error}") from error
 
 
+def sign_with_node_key(key_pem: bytes, passphrase: bytes, digest: bytes) -> bytes:
+    """Signature of a node's TLS key: proves on chain that a company holds the key that it names. Raises ClientError
+    `tls-files`.
+    """
+    try:
+        key = load_pem_private_key(key_pem, passphrase)
+    except ValueError as error:
+        raise ClientError("tls-files", f"the node's key cannot be opened: {error}") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ClientError("tls-files", "the node's key must be Ed25519")
+    return key.sign(digest)
+
+
 def _authority_key(pem: bytes) -> Ed25519PrivateKey:
     key = load_pem_private_key(pem, password=None)
     if not isinstance(key, Ed25519PrivateKey):

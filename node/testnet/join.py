@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from ledger.errors import ClientError
-from node.home import Home
+from node.home import Home, set_node_args
 from node.testnet.containers import addresses_of
 from node.testnet.make import GENESIS, NodeAddresses, Testnet, free_ports, write_home
 
@@ -28,8 +28,8 @@ def add_home(testnet: Testnet, company: str, log_format: str = "console") -> tup
     else:
         at = NodeAddresses(*(f"127.0.0.1:{port}" for port in free_ports(3)))
     larger = replace(testnet, nodes=dict(sorted({**testnet.nodes, company: at}.items())))
-    member = write_home(larger, company, log_format)
+    write_home(larger, company, log_format)
     home = larger.home(company)
     shutil.copyfile(larger.root / GENESIS, home.genesis_file)
     larger.save()
-    return larger, home, {"node_key": member.node_key, "address": at.p2p}
+    return larger, home, set_node_args(home, at.p2p)

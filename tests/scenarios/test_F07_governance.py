@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from contracts import seats
-from contracts.books import LOCKS
+from contracts import seats, views
 from contracts.codes import Code
-from contracts.contract import Role
+from contracts.contract import Business, Role
 from contracts.governance import PROPOSALS
+from contracts.host import SCHEDULE
 from contracts.identity import COMPANIES, KEYS
 from ledger.block import Receipt
 from ledger.genesis import Parameters
@@ -57,6 +57,14 @@ def newcomer(name: str) -> dict[str, Any]:
     return {"company": name, "display_name": name, "roles": (Role.OPERATOR,), "company_key": key(name)}
 
 
+def set_node(chain: Chain, company: str, label: str, address: str = "here:26656") -> Receipt:
+    """A company names its node, with the node's own word."""
+    holder = signer(label)
+    node_key = holder.public_key[1:]
+    proof = holder.sign(seats.node_key_digest(CHAIN_ID, company, node_key))
+    return chain.call(company, "governance.set_node", node_key=node_key, address=address, proof=proof)
+
+
 def admit(chain: Chain, name: str = "Newco") -> None:
     """A company joins, says which node is its own, and registers a vote key."""
     fields: dict[str, Any] = {
@@ -66,7 +74,7 @@ def admit(chain: Chain, name: str = "Newco") -> None:
         "company_key": key(name),
     }
     assert codes(decide(chain, ("SGCC", "Grid", "Lab", "Regulator"), "propose_admit", **fields)) == [0] * 4
-    assert chain.call(name, "governance.set_node", node_key=key(f"node {name}")[1:], address="newco:26656").code == 0
+    assert set_node(chain, name, f"node {name}").code == 0
     assert vote_key(chain, name, f"vote {name}").code == 0
 
 
@@ -161,7 +169,7 @@ def test_F07_every_epoch_takes_the_fresh_keys_that_are_registered():
     assert [held[name] for name in ("Grid", "Lab", "SGCC")] == [key(f"next {n}") for n in ("Grid", "Lab", "SGCC")]
     assert held["Teld"] == key("vote Teld"), "who registers nothing keeps its key: nobody's silence stops a decision"
     assert vote_key(chain, "SGCC", "third SGCC", "renew_vote_key").code == Code.RENEWED_LATELY
-    chain.block(after_ms=HOUR)
+    chain.block(after_ms=DAY)
     assert vote_key(chain, "SGCC", "third SGCC", "renew_vote_key").code == 0
 
 
@@ -203,7 +211,7 @@ def test_F07_a_decision_in_every_block_never_overfills_the_timeline():
     chain = Chain()
     for number in range(3 * DECISION_DELAY):
         name = NAMES[number % len(NAMES)]
-        chain.block(after_ms=HOUR)
+        chain.block(after_ms=DAY)
         assert vote_key(chain, name, f"key {number}", "renew_vote_key").code == 0
         assert len(chain.last.timeline) <= DECISION_DELAY + 1
     settle_in(chain)
@@ -224,8 +232,6 @@ def test_F07_who_leaves_settles_first_and_its_margin_stays_locked():
     assert chain.call("Regulator", "money.release_margin", **margin).code == Code.MARGIN_LOCKED
     chain.block(after_ms=90 * DAY)
     assert chain.call("Regulator", "money.release_margin", **margin).code == 0
-    lock = LOCKS.read(chain.state, b"Teld")
-    assert lock is not None
     fields: dict[str, Any] = {"pile": "Pile-2", "connector": 1, "deposit_fen": 2_000, "accept_unverified": True}
     assert chain.call("d0", "session.open", **fields).code != 0, "no session at a pile of a company that left"
     again = newcomer("Teld") | {"company_key": key("Teld again")}
@@ -276,20 +282,78 @@ def test_F07_proposals_are_bounded_and_lapse():
     assert chain.call("Grid", "governance.approve", proposal=bytes(32)).code == Code.PROPOSAL_UNKNOWN
 
 
-@pytest.mark.parametrize("taken", ["node SGCC", "node Teld"])
+@pytest.mark.parametrize("taken", ["node Lab", "node Teld"])
 def test_F07_a_node_key_is_one_nodes(taken):
     chain = Chain()
-    fields: dict[str, Any] = {"node_key": key(taken)[1:], "address": ""}
-    assert chain.call("SGCC", "governance.set_node", **fields).code == Code.NODE_KEY_TAKEN
+    chain.block(after_ms=DAY)
+    assert set_node(chain, "SGCC", taken).code == Code.NODE_KEY_TAKEN
 
 
 def test_F07_a_validator_changes_its_node_key_in_a_new_epoch():
     chain = Chain()
-    chain.block(after_ms=HOUR)
-    fields: dict[str, Any] = {"node_key": key("other node")[1:], "address": "other:1"}
-    assert chain.call("SGCC", "governance.set_node", **fields).code == 0
+    chain.block(after_ms=DAY)
+    assert set_node(chain, "SGCC", "other node").code == 0
     settle_in(chain)
     terms = chain.last.timeline[0]
     assert terms.node_keys[key("other node")[1:]] == "SGCC"
     assert key("node SGCC")[1:] not in terms.node_keys
     assert terms.validators.epoch == 1
+
+
+def test_F07_a_node_is_named_with_its_own_word_and_nobody_elses():
+    chain = Chain()
+    chain.block(after_ms=DAY)
+    stolen = signer("node Newco")
+    fields: dict[str, Any] = {
+        "node_key": stolen.public_key[1:],
+        "address": "",
+        "proof": signer("other").sign(bytes(32)),
+    }
+    assert chain.call("SGCC", "governance.set_node", **fields).code == Code.NODE_KEY_UNPROVEN
+    assert set_node(chain, "SGCC", "second node SGCC").code == 0
+    assert set_node(chain, "Teld", "node SGCC").code == Code.NODE_KEY_TAKEN, "in force for some blocks yet"
+    timeline = chain.last.timeline
+    assert set_node(chain, "SGCC", "second node SGCC", "elsewhere:1").code == 0, "a new address is no epoch"
+    assert chain.last.timeline == timeline
+
+
+def test_F07_no_single_company_changes_who_decides():
+    chain = Chain()
+    roles = (Role.REGULATOR, Role.DRIVER)
+    for method in ("set_node", "approve", "propose_suspend", "accuse"):
+        fields: dict[str, Any] = {"contract": 6, "method": method, "business": Business.IDENTITY, "roles": roles}
+        assert chain.call("Regulator", "identity.permit", **fields).code == Code.PERMISSION_FIXED
+
+
+def test_F07_a_proposal_of_any_size_lapses():
+    chain = Chain()
+    fields = newcomer("Newco") | {"roles": (Role.OPERATOR,) * 9}
+    assert chain.call("SGCC", "governance.propose_admit", **fields).code == 0
+    more = fields | {"roles": (Role.OPERATOR,) * 10}
+    assert chain.call("SGCC", "governance.propose_admit", **more).code == Code.ARGS_MALFORMED
+    chain.block(after_ms=7 * DAY)
+    assert list(PROPOSALS.scan(chain.state)) == []
+
+
+def test_F07_a_proposal_is_not_decided_when_its_time_is_over():
+    chain = Chain()
+    receipts = decide(chain, ("SGCC", "Grid", "Lab"), "propose_suspend", company="Teld")
+    chain.state.entries = {k: v for k, v in chain.state.entries.items() if not k.startswith(SCHEDULE.prefix)}
+    late = chain.call("StarCharge", "governance.approve", after_ms=7 * DAY, proposal=receipts[0].call_id)
+    assert late.code == Code.PROPOSAL_UNKNOWN, "even if the schedule has not come to it"
+
+
+def test_F07_parameters_never_shut_governance_out():
+    chain = Chain()
+    voters = ("SGCC", "Grid", "Lab", "Regulator")
+    for narrow in ({"block_gas_max": 10_000_000}, {"block_bytes_max": 1_000}):
+        unfit = replace(Parameters(), **narrow)
+        assert codes(decide(chain, voters, "propose_parameters", parameters=unfit))[-1] == Code.PARAMETER_UNFIT
+
+
+def test_F07_nothing_is_paid_to_the_customers_of_a_company_that_left():
+    chain = Chain(genesis(consortium(drivers=3, wallet_fen=0)))  # d2 is Teld's
+    assert chain.call("SGCC", "money.top_up", account=key("d0"), amount_fen=1_000).code == 0
+    decide(chain, ("SGCC", "Grid", "Lab", "Regulator"), "propose_remove", company="Teld")
+    assert chain.call("d0", "money.pay", to=key("d2"), amount_fen=5, memo=0).code == Code.COMPANY_LEFT
+    assert views.audit(chain.state) == []

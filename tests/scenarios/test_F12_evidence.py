@@ -104,3 +104,24 @@ def test_F12_a_regulator_pays_somebody_else():
     chain = Chain()
     assert accuse(chain, evidence("vote Regulator")).code == 0
     assert found(views.book(chain.state, "Grid")).rewards_fen > 0
+
+
+def test_F12_a_key_that_outlives_a_set_answers_for_each():
+    chain = Chain()
+    assert accuse(chain, evidence()).code == 0
+    other_set = bytes([9]) * 32
+    assert accuse(chain, evidence(set_hash=other_set)).code == 0
+    assert accuse(chain, evidence(set_hash=other_set, height=9)).code == Code.FINED_ALREADY
+    assert found(views.book(chain.state, "Teld")).collateral_fen == 500_000 - 50_000 - 45_000
+
+
+def test_F12_no_margin_goes_back_before_a_fine_is_paid():
+    chain = Chain(genesis(consortium(collateral_fen=1_000, parameters=ConsortiumParameters(block_reward_fen=0))))
+    deposit: dict[str, Any] = {"pile": "Pile-1", "connector": 1, "deposit_fen": 950, "accept_unverified": False}
+    assert chain.call("d0", "session.open", **deposit).code == 0
+    assert accuse(chain, evidence("vote SGCC"), "Lab").code == 0
+    chain.block(after_ms=3_600_000)  # it is never started: the reservation ends by schedule
+    margin: dict[str, Any] = {"company": "SGCC", "collateral_fen": 950, "pool_fen": 0, "rewards_fen": 0}
+    assert chain.call("Regulator", "money.release_margin", **margin).code == Code.MARGIN_TOO_SMALL
+    assert chain.call("Regulator", "money.release_margin", **margin | {"collateral_fen": 900}).code == 0
+    assert list(FINE_DEBTS.scan(chain.state)) == []

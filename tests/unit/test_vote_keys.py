@@ -12,7 +12,7 @@ from node.core.vote_mark import VoteMark
 from node.keystore import LIGHT, load_key, save_key
 
 OLD, NEW = b"old", b"new"
-VOTING = KeyFacts(has_seat=True, present=OLD, decided=OLD, registered=None, held=OLD, waiting=None)
+VOTING = KeyFacts(has_seat=True, present=OLD, decided=OLD, registered=None, held=OLD, waiting=None, waiting_known=False)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,8 @@ VOTING = KeyFacts(has_seat=True, present=OLD, decided=OLD, registered=None, held
         ({"waiting": NEW, "decided": NEW}, KeyStep.NONE),  # it rules in some blocks
         ({"waiting": NEW, "decided": NEW, "present": NEW}, KeyStep.PROMOTE),
         ({"has_seat": False}, KeyStep.NONE),
+        ({"waiting": NEW, "waiting_known": True}, KeyStep.REPLACE),  # suspended when its epoch came
+        ({"waiting": NEW, "waiting_known": True, "registered": NEW}, KeyStep.NONE),
         ({"present": None, "decided": None}, KeyStep.REGISTER),  # an observer that is to vote one day
         ({"present": None, "decided": None, "waiting": NEW, "registered": NEW}, KeyStep.NONE),
         ({"held": None}, KeyStep.NONE),  # a restored node: the one that it was copied from may be running
@@ -86,6 +88,29 @@ def test_F07_a_crash_between_mark_and_key_leaves_the_next_key_marked(file):
     assert [signer.public_key for signer in again.signers] == [former.public_key, fresh.public_key]
     assert again.promote() == former.public_key
     assert VoteMark(file, fresh.public_key).segment == 1
+
+
+def test_F07_a_forgotten_next_key_makes_way_for_a_fresh_one(file):
+    keys = VoteKeys(file, b"secret", 0)
+    keys.raise_marks(1)
+    lost = keys.make_waiting()
+    again = VoteKeys(file, b"secret", 0)  # the log is gone
+    assert (again.may_vote, again.waiting, again.find_waiting()) == (False, None, None)
+    renewed = next_vote_key(file, b"secret")  # `pilechain keys renew`
+    assert renewed.public_key != lost.public_key
+    found = again.find_waiting()
+    assert found is not None
+    assert found.public_key == renewed.public_key
+
+
+def test_F07_a_spent_next_key_is_dropped(file):
+    keys = VoteKeys(file, b"secret", 0)
+    keys.raise_marks(1)
+    spent = keys.make_waiting()
+    assert keys.drop_waiting() == spent.public_key
+    assert keys.drop_waiting() == b""
+    assert sorted(file.parent.iterdir()) == [file, file.with_name("vote_key.json.voted")]
+    assert keys.make_waiting().public_key != spent.public_key
 
 
 def test_F07_a_key_that_comes_to_lie_there_is_found(file):
