@@ -45,7 +45,7 @@ def home(tmp_path):
 
 def rows(reader: LedgerReader) -> dict[str, list]:
     """All that a store holds."""
-    names = [name for name in vars(reader._databases) if name not in ("file", "all")]
+    names = list(reader._databases.named)
     with reader.snapshot() as snapshot:
         return {name: list(snapshot.rows(name)) for name in names}
 
