@@ -200,14 +200,14 @@ def test_F61_a_new_company_is_admitted_follows_and_votes(consortium: Consortium)
     """
     podman = consortium.podman
     made = podman.compose("up", "--no-build", "newcomer-setup")
-    company_key, node_key, address = (
+    company_key, node_key, address, proof = (
         re.search(rf"\b{name} +(\S+)", made)[1]  # type: ignore[index]
-        for name in ("company_key", "node_key", "address")
+        for name in ("company_key", "node_key", "address", "proof")
     )
     podman.up("newcomer")
     identity = ("--display-name", "新运营商", "--roles", '["operator"]', "--company-key", company_key)
     consortium.decide("propose_admit", "--company", "Newcomer", *identity)
-    node = ("--node-key", node_key, "--address", address)
+    node = ("--node-key", node_key, "--address", address, "--proof", proof)
     consortium.call("newcomer", "set_node", *node, "--api", "sgcc:26657")
     consortium.catches_up("newcomer", "teld")
     registered = ("pilechain", "query", "state", seats.NEXT_KEYS.key().hex())
