@@ -22,9 +22,9 @@ from ledger.codec import decode, encode
 from ledger.genesis import Genesis, Parameters, Profile
 from ledger.keys import Signer
 from ledger.tariff import Period, Tariff
-from ledger.terms import Timeline, first_timeline
+from ledger.terms import DECISION_DELAY, Terms, Timeline, advance, first_timeline, terms_at
 from ledger.transaction import Body, Branch, ExpiryClass, sign_transaction
-from ledger.validators import ValidatorSet
+from ledger.validators import Validator, ValidatorSet
 from tests.sim.signing import make_signer
 
 GENESIS_TIME_MS = 1_700_000_000_000
@@ -77,14 +77,33 @@ class KeyValue:
     def execute(self, state: dict[bytes, bytes], block: Block) -> dict[bytes, bytes]:
         """Each transaction chains its id onto its key's value, so any other order shows."""
         after = dict(state)
+        height, timeline = block.header.height, self.timeline(state)
         for transaction in block.transactions:
+            if transaction.body.method == "decide":
+                timeline = self._decided(timeline, height, decode(tuple[Validator, ...], transaction.body.args))
             key = transaction.body.args
             after[key] = hashlib.blake2b(after.get(key, b"") + transaction.id, digest_size=16).digest()
+        timeline = advance(timeline, height + 1)
+        if timeline != first_timeline(self.genesis):
+            after[TIMELINE.key()] = encode(Decided(timeline))
         return after
 
     def timeline(self, state: dict[bytes, bytes]) -> Timeline:
-        """Nothing is ever decided."""
-        return first_timeline(self.genesis)
+        """As the transactions decided."""
+        raw = state.get(TIMELINE.key())
+        return decode(Decided, raw).timeline if raw else first_timeline(self.genesis)
+
+    def _decided(self, timeline: Timeline, height: int, members: tuple[Validator, ...]) -> Timeline:
+        """As `contracts.host.Host.decide`."""
+        rules_from = height + DECISION_DELAY
+        before = terms_at(timeline, rules_from - 1).validators
+        validators = before if members == before.validators else ValidatorSet(before.epoch + 1, members)
+        kept = tuple(terms for terms in timeline if terms.height < rules_from)
+        return (*kept, Terms(rules_from, validators, (), self.genesis.parameters))
+
+    def decide(self, members: tuple[Validator, ...], random: Random, now_ms: int) -> bytes:
+        """A decision that these vote, sorted by name, from K + 1 blocks on."""
+        return self._make(random, now_ms, Branch.GOVERNANCE, "decide", encode(members))
 
     def audit(self, state: dict[bytes, bytes]) -> list[str]:
         """Any state will do."""
@@ -92,14 +111,18 @@ class KeyValue:
 
     def make(self, random: Random, now_ms: int) -> bytes:
         """A put."""
+        branch = random.choice((Branch.CHARGING, Branch.EVALUATION, Branch.SERVICE))
+        return self._make(random, now_ms, branch, "put", bytes([random.randrange(16)]))
+
+    def _make(self, random: Random, now_ms: int, branch: Branch, method: str, args: bytes) -> bytes:
         body = Body(
             self._chain_id,
             self._client.public_key,
-            random.choice((Branch.CHARGING, Branch.EVALUATION, Branch.SERVICE)),
+            branch,
             ExpiryClass.ORDINARY,
             1,
-            "put",
-            bytes([random.randrange(16)]),
+            method,
+            args,
             1_000,
             now_ms + VALID_MS,
             random.randbytes(8),

@@ -13,14 +13,14 @@ ARRIVED_MAX = 64
 """Blocks of one answer that wait to be looked at: honest ones hold K."""
 
 
-def check_bounds(name: str, engine: Engine) -> None:
-    """Raise InvariantError if something is too long."""
-    for what, length, limit in _lengths(engine):
+def check_bounds(name: str, engine: Engine, companies: int) -> None:
+    """Raise InvariantError if something is too long, with so many companies that vote now and then."""
+    for what, length, limit in _lengths(engine, companies):
         if length > limit:
             raise InvariantError(f"I7: {name} holds {length} {what}, at most {limit}")
 
 
-def _lengths(engine: Engine) -> Iterator[tuple[str, int, int]]:
+def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     state, pool = engine._state, engine._pool
     round_, limits = state.round, pool._limits
     n = round_.validators.size
@@ -31,13 +31,13 @@ def _lengths(engine: Engine) -> Iterator[tuple[str, int, int]]:
         yield f"views of {what}", max(map(len, tally._votes.values()), default=0), VIEWS_KEPT
     yield "view changes", len(round_.view_changes), n
     yield "heights of checkpoints", len(state.checkpoints), 2 * K
-    yield "checkpoints of a height", max(map(len, state.checkpoints.values()), default=0), n
-    yield "early messages", len(state.later), (K + 1) * n * VOTE_KINDS
-    yield "peers", len(state.peers), n
-    yield "repeated", len(state.repeated_ms), n
+    yield "checkpoints of a height", max(map(len, state.checkpoints.values()), default=0), companies
+    yield "early messages", len(state.later), (K + 1) * companies * VOTE_KINDS
+    yield "peers", len(state.peers), companies
+    yield "repeated", len(state.repeated_ms), companies
     for what, pace in (("answering", state.answering), ("verifying", state.verifying)):
-        yield f"peers in {what}", len(pace._busy_until_ms), n
-    yield "failed donors", len(state.fetch.failed), n
+        yield f"peers in {what}", len(pace._busy_until_ms), companies
+    yield "failed donors", len(state.fetch.failed), companies
     yield "accused", len(state.accused), n
     yield "fetched blocks", len(state.fetch.arrived), ARRIVED_MAX
     yield "blocks of the log", len(state.found_blocks), 4 * K * (VIEWS_KEPT + 1)

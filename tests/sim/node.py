@@ -2,7 +2,7 @@
 or after any of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from consensus.messages import SealedBlock, SealedBlocks
@@ -53,7 +53,7 @@ class SimNode:
         name: str,
         *,
         application: Application,
-        signer: Signer | None,
+        signers: Sequence[Signer],
         verify: Callable[[bytes, bytes, bytes], bool],
         store: Store,
         peers: list[str],
@@ -85,7 +85,7 @@ class SimNode:
         """Whether the invariants hold for it."""
         self._application = application
         self._genesis = application.genesis
-        self._signer = signer
+        self._signers = signers
         self._verify = verify
         self._peers = peers
         self._scheduler = scheduler
@@ -129,7 +129,7 @@ class SimNode:
         setup = EngineSetup(
             genesis=self._genesis,
             me=self.company,
-            signers=(self._signer,) if self._signer else (),
+            signers=self._signers,
             head=self.store.head,
             recent=self.store.recent(self._genesis.parameters.expiry_max_ms),
             records=records,

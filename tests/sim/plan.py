@@ -30,6 +30,8 @@ BLOCKS_MIN = 50
 QUICK = Timing(view_ms=200, view_ms_max=800, bodies_ms=20, status_ms=300, still_ms=250, fetch_ms=400)
 """Less patience than a real node: more views, and more goes wrong in a view, for the same number of events."""
 TURN_MS = 10
+KEYS_MAX = 16
+"""Vote keys of a member in one run."""
 
 Moment = Literal["before", "in", "after"]
 
@@ -111,7 +113,15 @@ class Lie(Struct, frozen=True, tag="lie"):
     """Decides whom it treats how."""
 
 
-Fault = Crash | Weather | Cut | Rounds | Full | Clock | Lie
+class Decide(Struct, frozen=True, tag="decide"):
+    """The members decide who votes from K + 1 blocks on."""
+
+    at_ms: int
+    seats: tuple[tuple[str, int], ...]
+    """(name, how often its vote key has changed)."""
+
+
+Fault = Crash | Weather | Cut | Rounds | Full | Clock | Lie | Decide
 
 MUTED = (Checkpoint, Commit, NewView, PrePrepare, Prepare)
 """Kinds of message that a spell of weather may swallow: cut in the middle, agreement rests on locks."""
@@ -121,6 +131,9 @@ class Plan(Struct, frozen=True):
     """What a run is made of."""
 
     nodes: int
+    """Members at genesis."""
+    spares: int = 0
+    """Further nodes, which follow the chain and may come to vote."""
     real_signatures: bool = False
     contracts: bool = False
     """Whether the real contracts run, and I4 is checked; else the key-value application, which is faster."""
@@ -145,8 +158,8 @@ class Plan(Struct, frozen=True):
 
     @property
     def names(self) -> list[str]:
-        """The members."""
-        return list(NAMES[: self.nodes])
+        """The members and the spares."""
+        return list(NAMES[: self.nodes + self.spares])
 
     def keep(self, numbers: frozenset[int]) -> "Plan":
         """The plan with only these of its faults."""
@@ -197,7 +210,7 @@ def draw(seed: int) -> Plan:
     for name in off:
         if random.random() < 0.5:
             faults.append(Clock(random.randrange(fault_ms), name, random.choice((-HOUR_MS, HOUR_MS, 0))))
-    return Plan(
+    plan = Plan(
         nodes=nodes,
         real_signatures=seed % 100 == 7,
         contracts=seed % 20 == 3,
@@ -211,6 +224,25 @@ def draw(seed: int) -> Plan:
         turn_ms=TURN_MS,
         blocks_min=BLOCKS_MIN,
     )
+    return _with_decisions(Random(~seed), plan) if seed % 10 == 9 else plan
+
+
+def _with_decisions(random: Random, plan: Plan) -> Plan:
+    """The same with members that come, go and change keys: every set has at least four, so one member may be bad."""
+    if plan.contracts or len(plan.byzantine) > 1 or len(plan.off_for_ever) > 1:
+        return plan
+    spares = random.randint(0, 3)
+    names = NAMES[: plan.nodes + spares]
+    changes = dict.fromkeys(names, 0)
+    decisions: list[Fault] = []
+    for at_ms in _times(random, random.choice((300, 800, 2_000)), plan.fault_ms):
+        for name in names:
+            if name not in plan.byzantine and random.random() < 0.5 and changes[name] < KEYS_MAX - 1:
+                changes[name] += 1
+        chosen = sorted(random.sample(names, random.randint(4, len(names))))
+        decisions.append(Decide(at_ms, tuple((name, changes[name]) for name in chosen)))
+    faults = sorted((*plan.faults, *decisions), key=lambda fault: fault.at_ms)
+    return replace(plan, spares=spares, faults=tuple(faults))
 
 
 def _times(random: Random, mean_ms: int, end_ms: int) -> Iterator[int]:

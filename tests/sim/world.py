@@ -22,7 +22,7 @@ from tests.sim.disk import Store
 from tests.sim.liar import Conspiracy, Liar
 from tests.sim.network import FAIR, Network, company
 from tests.sim.node import SimNode
-from tests.sim.plan import EVENTS_MIN, Clock, Crash, Cut, Fault, Full, Lie, Plan, Rounds, Weather
+from tests.sim.plan import EVENTS_MIN, KEYS_MAX, Clock, Crash, Cut, Decide, Fault, Full, Lie, Plan, Rounds, Weather
 from tests.sim.rounds import RoundsAdversary
 from tests.sim.scheduler import Scheduler
 from tests.sim.signing import make_signer, verify
@@ -61,11 +61,11 @@ class World:
         ids = sorted([*names, *(f"{name}'" for name in plan.twins)])
         self.network = Network(self.scheduler, self.random, ids)
         self.network.deliver = self._deliver
-        signers = {name: make_signer(hashlib.sha256(name.encode()).digest(), plan.real_signatures) for name in names}
-        members = tuple(
-            Validator(name, signers[name].public_key, signers[name].public_key, hashlib.sha256(name.encode()).digest())
-            for name in names
-        )
+        keys = KEYS_MAX if plan.spares or any(isinstance(fault, Decide) for fault in plan.faults) else 1
+        self._signers = signers = {
+            name: [make_signer(_seed(name, change), plan.real_signatures) for change in range(keys)] for name in names
+        }
+        members = tuple(self._validator(name, 0) for name in names[: plan.nodes])
         check = verify[plan.real_signatures]
         kind = Contracts if plan.contracts else KeyValue
         self.application: Application = kind(ValidatorSet(0, members), plan.real_signatures)
@@ -78,7 +78,7 @@ class World:
             name: SimNode(
                 name,
                 application=self.application,
-                signer=signers[company(name)],
+                signers=signers[company(name)],
                 verify=check,
                 store=Store(genesis_head(genesis), self.application.first_state),
                 peers=[each for each in names if each != company(name)],
@@ -94,7 +94,7 @@ class World:
             for name in ids
         }
         self.honest = [node for node in self.nodes.values() if node.is_honest]
-        self._conspiracy = conspiracy = Conspiracy(genesis, {name: signers[name] for name in plan.byzantine})
+        self._conspiracy = conspiracy = Conspiracy(genesis, {name: signers[name][0] for name in plan.byzantine})
         self.liars = {name: Liar(self.nodes[name], conspiracy, self.network, self.scheduler) for name in plan.byzantine}
         for name, liar in self.liars.items():
             self.network.liars[name] = liar.outgoing
@@ -250,7 +250,7 @@ class World:
             self.liars[name].act()
         self._ticks += 1
         if node.engine is not None and node.is_honest and self._ticks % BOUNDS_EVERY == 0:
-            check_bounds(name, node.engine)
+            check_bounds(name, node.engine, len(self.plan.names))
 
     def _deliver(self, sender: str, receiver: str, message: Message) -> None:
         node = self.nodes[receiver]
@@ -297,6 +297,23 @@ class World:
             self.nodes[fault.node].clock_offset_ms = fault.offset_ms
         elif isinstance(fault, Lie):
             self.liars[fault.node].begin(fault)
+        elif isinstance(fault, Decide):
+            self._decide(fault)
+
+    def _decide(self, fault: Decide) -> None:
+        """Some node is given the decision, as a transaction like any other."""
+        if not isinstance(self.application, KeyValue):
+            return
+        members = tuple(self._validator(name, change) for name, change in fault.seats)
+        raw = self.application.decide(members, self.random, GENESIS_TIME_MS + self.scheduler.now_ms)
+        up = [node for node in self.honest if node.is_up]
+        if up and self.random.choice(up).submit([raw]):
+            self.submitted[transaction_id(decode(Signed, raw).body)] = raw
+
+    def _validator(self, name: str, change: int) -> Validator:
+        """A member with its vote key after so many changes."""
+        company_key, vote_key = (self._signers[name][at].public_key for at in (0, change))
+        return Validator(name, company_key, vote_key, hashlib.sha256(name.encode()).digest())
 
     def _locked(self, height: int) -> list[str]:
         """Who holds a prepared certificate at a height, that of the highest view last."""
@@ -322,3 +339,8 @@ class World:
         if fault.witness and self.network.witness == fault.witness:
             self.network.witness = ""
             self._end_weather(Weather(muted="Commit"))
+
+
+def _seed(name: str, change: int) -> bytes:
+    """Of a member's vote key after so many changes."""
+    return hashlib.sha256(f"{name} {change}".encode() if change else name.encode()).digest()

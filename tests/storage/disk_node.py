@@ -117,9 +117,8 @@ class DiskNode(SimNode):
     def start(self) -> None:
         """Begin, or begin again, from what the disk holds."""
         write_on(self.disk)
-        assert self._signer
         self.store = DiskStore(self.disk, self)  # type: ignore[assignment]  # as far as it is used here
-        self.log = DiskLog(self.disk, self._signer.public_key)  # type: ignore[assignment]  # likewise
+        self.log = DiskLog(self.disk, self._signers[0].public_key)  # type: ignore[assignment]  # likewise
         if self.store.height < self.must_hold:
             raise InvariantError(f"I2: the store holds {self.store.height} blocks, and said that it held more")
         super().start()

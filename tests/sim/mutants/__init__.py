@@ -2,8 +2,9 @@
 
 from tests.sim.mutants.edit import Mutant, mutated
 from tests.sim.mutants.others import OTHERS
+from tests.sim.mutants.terms import TERMS
 from tests.sim.mutants.traps import TRAPS
 
-MUTANTS: dict[str, Mutant] = {mutant.name: mutant for mutant in (*TRAPS, *OTHERS)}
+MUTANTS: dict[str, Mutant] = {mutant.name: mutant for mutant in (*TRAPS, *OTHERS, *TERMS)}
 
 __all__ = ["MUTANTS", "Mutant", "mutated"]
