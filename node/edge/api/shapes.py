@@ -211,6 +211,7 @@ class Company(Shape):
     owed_fen: int
     """Sum of the claims on it."""
     pool_debt_fen: int
+    locked_until_ms: int
     headroom_fen: int
     """collateral − reserved − owed: what it may still come to owe."""
     sessions: int
