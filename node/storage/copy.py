@@ -31,6 +31,8 @@ TREE_KEYS = 5_000
 BY_HEIGHT = ("headers", "bodies", "receipts", "changes")
 """Databases that grow at their end alone."""
 BY_KEY = ("history", "transactions", "state")
+BUILT_ANEW = ("tiles",)
+"""All others are small, and copied whole as they are at the newest height."""
 
 Row = tuple[bytes, bytes]
 
@@ -85,14 +87,15 @@ class _Copy:
             rows = {name: list(_up_to(snapshot.rows(name, newest), heights)) for name in BY_HEIGHT}
             is_newest = (heights[-1:] or [newest or height_key(0)]) == [height_key(snapshot.height)]
             if is_newest:
-                rows |= {name: list(snapshot.rows(name)) for name in ("sets", "meta")}
+                whole = self._target.named.keys() - {*BY_HEIGHT, *BY_KEY, *BUILT_ANEW}
+                rows |= {name: list(snapshot.rows(name)) for name in sorted(whole)}
                 self.head = snapshot.head
         for name, found in rows.items():
             self._put(name, found)
         return is_newest
 
     def _put(self, name: str, rows: list[Row]) -> None:
-        with self._env.begin(write=True) as txn, txn.cursor(getattr(self._target, name)) as cursor:
+        with self._env.begin(write=True) as txn, txn.cursor(self._target.named[name]) as cursor:
             cursor.putmulti(rows)
         self._pace(sum(len(key) + len(value) for key, value in rows))
 

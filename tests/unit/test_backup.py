@@ -18,6 +18,7 @@ from node.storage.copy import copy_ledger
 from node.storage.reader import LedgerReader
 from node.storage.store import Store
 from node.storage.wal import WriteAheadLog, newest_segment
+from tests.device_chain import DeviceChain, validator_set
 from tests.unit.test_store import GENESIS, STATE, grow
 
 MAP_BYTES = 1 << 28
@@ -73,6 +74,20 @@ def test_F13_a_copy_that_is_made_while_blocks_are_stored_is_the_store_at_its_hei
     copy.check()
     for each in (store, copy, reference):
         each.close()
+
+
+def test_F13_a_copy_holds_the_hand_overs(tmp_path):
+    """A restored node hands them to whoever joins by a snapshot of it."""
+    chain = DeviceChain(tmp_path, n=5)
+    chain.seal(next_set=validator_set(chain.names[:4], 1))
+    chain.seal(next_set=validator_set(chain.names, 2))
+    copy_ledger(chain.store, tmp_path / "copy", 1 << 30, lambda size: None)
+    copy = LedgerReader(tmp_path / "copy", 1 << 30)
+    assert rows(copy) == rows(chain.store)
+    with copy.snapshot() as snapshot:
+        assert list(snapshot.hand_overs()) == [(1, 1), (2, 2)]
+    copy.close()
+    chain.close()
 
 
 def test_F13_a_damaged_ledger_gives_no_backup(home, tmp_path):
