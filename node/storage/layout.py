@@ -5,7 +5,9 @@ from typing import Any
 
 import lmdb
 
-from ledger.errors import OurError
+from ledger.codec import decode
+from ledger.errors import ClientError, OurError, PeerError
+from ledger.units import U32
 
 STORE_FORMAT = 2
 """Layout of the databases below; a store of another format is refused, never guessed at."""
@@ -17,12 +19,16 @@ class Databases:
     """Handles of the named databases in an open environment."""
 
     def __init__(self, env: lmdb.Environment, *, create: bool) -> None:
+        """Raises ClientError `store-format` for a store of another format, lmdb.Error for a damaged one."""
+
         def database(name: str) -> Any:
             return env.open_db(name.encode(), create=create)
 
         self.file = Path(env.path()) / DATA_FILE
         self.meta = database("meta")
         """`format`, `genesis`, `height`, `head` (where the chain stands), `state_root`."""
+        if not create:
+            self._check_format(env)  # before the others, which another format may not have
         self.headers = database("headers")
         """Height (8 bytes) -> SealedHeader."""
         self.bodies = database("bodies")
@@ -44,6 +50,21 @@ class Databases:
         self.hand_overs = database("hand-overs")
         """Epoch (4 bytes) -> height of the block that handed over to the set of this epoch."""
         self.named = {name: value for name, value in vars(self).items() if name != "file"}
+
+    def _check_format(self, env: lmdb.Environment) -> None:
+        with env.begin(db=self.meta) as txn:
+            found = txn.get(b"format")
+        try:
+            number = decode(U32, found or b"")
+        except PeerError as error:
+            raise self.damage("its format cannot be read") from error
+        if number != STORE_FORMAT:
+            raise ClientError(
+                "store-format",
+                f"{self.file} has format {number}, this program reads format {STORE_FORMAT}. Go on with the release "
+                "that made it, or stop the node and run `pilechain repair`: it sets the ledger aside, the node fetches "
+                "the chain again, and only observes until a new vote key of its own is active",
+            )
 
     def damage(self, what: str) -> OurError:
         """The error to raise for something that cannot be read."""

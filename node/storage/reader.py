@@ -309,7 +309,8 @@ class LedgerReader:
     def __init__(self, path: Path, map_bytes: int = MAP_BYTES) -> None:
         """Open the store in a folder.
 
-        Raises ClientError `store-missing` if no core process has made one there yet, OurError `store-damaged`.
+        Raises ClientError `store-missing` if no core process has made one there yet, `store-format`; OurError
+        `store-damaged`.
         """
         if not (path / DATA_FILE).exists():
             raise ClientError("store-missing", f"{path} holds no ledger yet; start the node's core process first")

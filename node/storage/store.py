@@ -18,12 +18,11 @@ from msgspec import Struct
 
 from consensus.head import Head, genesis_head
 from ledger.block import Result, history_leaf, result_digest
-from ledger.codec import decode, decode_trusted, encode
-from ledger.errors import ClientError, OurError, PeerError, require
+from ledger.codec import decode_trusted, encode
+from ledger.errors import ClientError, OurError, require
 from ledger.genesis import Genesis
 from ledger.state_tree import StateTree
 from ledger.transaction import Signed, transaction_id
-from ledger.units import U32
 from ledger.validators import ValidatorSet
 from node.effects import StoreSealed
 from node.storage import files
@@ -161,13 +160,7 @@ class Store(LedgerReader):
 
     def _check_chain(self, genesis: Genesis) -> None:
         with self._env.begin(db=self._databases.meta) as txn:
-            found_format, found = txn.get(b"format"), txn.get(b"genesis")
-        try:
-            number = decode(U32, found_format or b"")
-        except PeerError:
-            number = -1
-        if number != STORE_FORMAT:
-            raise ClientError("store-format", f"{self._path} has format {number}, this program reads {STORE_FORMAT}")
+            found = txn.get(b"genesis")
         if found != encode(genesis):
             other = decode_trusted(Genesis, found).hash().hex() if found else "none"
             raise ClientError(

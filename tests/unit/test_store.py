@@ -165,10 +165,14 @@ def test_F04_a_store_of_another_chain_or_format_is_refused(tmp_path):
     Store(tmp_path, GENESIS, STATE, map_bytes=1 << 28).close()
     with pytest.raises(ClientError, match="store-other-chain"):
         Store(tmp_path, chain.genesis(5), STATE, map_bytes=1 << 28)
-    with lmdb.open(str(tmp_path), max_dbs=16, map_size=1 << 28) as env, env.begin(write=True) as txn:
-        txn.put(b"format", encode(STORE_FORMAT + 1), db=env.open_db(b"meta", txn))
-    with pytest.raises(ClientError, match="store-format"):
-        Store(tmp_path, GENESIS, STATE, map_bytes=1 << 28)
+    for other in (1, STORE_FORMAT + 1):
+        with lmdb.open(str(tmp_path), max_dbs=16, map_size=1 << 28) as env, env.begin(write=True) as txn:
+            txn.put(b"format", encode(other), db=env.open_db(b"meta", txn))
+            if other == 1:
+                txn.drop(env.open_db(b"hand-overs", txn))  # format 1 had none
+        for opened in (lambda: Store(tmp_path, GENESIS, STATE, 1 << 28), lambda: LedgerReader(tmp_path, 1 << 28)):
+            with pytest.raises(ClientError, match=rf"store-format: .*format {other}, .*pilechain repair.*vote key"):
+                opened()
 
 
 def test_F04_a_reader_without_a_store_says_so(tmp_path):
