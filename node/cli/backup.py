@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 import node
 from ledger.errors import ClientError
-from node.cli.repair import forget_votes
+from node.core.vote_keys import forget_votes
 from node.home import Home
 from node.storage import files
 from node.storage.copy import copy_ledger
@@ -157,7 +157,7 @@ def restore_backup(folder: Path, home: Home) -> dict[str, Any]:
     if not draft.path(draft.config().keys.vote).is_relative_to(draft.root):
         # Whoever restores beside the node that runs must not silence that one.
         raise ClientError("backup-invalid", "keys.vote in config.toml names a file outside of the home")
-    forget_votes(draft)
+    forget_votes(draft.path(draft.config().keys.vote))
     for part in ("data/ledger", "data", "config"):
         files.sync_folder(draft.root / part)
     files.rename(draft.root, home.root)

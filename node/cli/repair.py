@@ -7,12 +7,13 @@ from msgspec import Struct
 
 from ledger.errors import OurError
 from node.core.lock import home_locked
-from node.core.vote_mark import VoteMark
+from node.core.vote_keys import forget_votes, forget_votes_without_ledger
 from node.home import Home
-from node.keystore import public_key_of
 from node.storage import files
+from node.storage.layout import DATA_FILE
+from node.storage.rebuild import undo_half_replacement
 from node.storage.scan import store_damage
-from node.storage.wal import check_log
+from node.storage.wal import check_log, newest_segment
 
 
 class Repaired(Struct, frozen=True):
@@ -32,17 +33,23 @@ def repair(home: Home, *, ledger_is_bad: bool) -> Repaired:
     """Examine log and ledger of a stopped node, and set aside what is damaged (the ledger also on the operator's word).
 
     The key is marked first: whatever happens in between, the node never votes with a key whose log is gone. A node
-    without its ledger would vote anew on heights that its log has long dropped, so it only observes as well.
+    without its ledger would vote anew on heights that its log has long dropped, so it only observes as well, also if
+    the ledger is missing altogether.
 
-    Raises ClientError `home-in-use`, OSError.
+    Raises ClientError `home-in-use`, or for settings, a key file or a mark that cannot be read; OSError.
     """
+    key_file = home.path(home.config().keys.vote)
     with home_locked(home):
+        undo_half_replacement(home.ledger)
         log = _log_damage(home.wal)
         ledger = "set aside at the operator's word" if ledger_is_bad else store_damage(home.ledger)
         damaged = [path for path, what in ((home.wal, log), (home.ledger, ledger)) if what and path.exists()]
-        if not damaged:
+        if not (home.ledger / DATA_FILE).exists() and forget_votes_without_ledger(key_file, newest_segment(home.wal)):
+            ledger = "missing, though this node had one"
+        elif not damaged:
             return Repaired(log or "good", ledger or "good", (), "nothing to repair; start the node")
-        forget_votes(home)
+        if damaged:
+            forget_votes(key_file)
         return Repaired(log or "good", ledger or "good", _set_aside(home, damaged), NEXT)
 
 
@@ -50,13 +57,6 @@ NEXT = (
     "start the node: it fetches from its peers what it lacks, and only observes; to vote again, have a new vote key "
     "registered and put it in the place of the old one"
 )
-
-
-def forget_votes(home: Home) -> None:
-    """Mark the vote key as one whose votes are not all known here. Raises ClientError (settings, key file), OSError."""
-    key_file = home.path(home.config().keys.vote)
-    if key_file.exists():
-        VoteMark(key_file, public_key_of(key_file)).forget()
 
 
 def _log_damage(folder: Path) -> str:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from ledger.errors import ClientError
 from node.home import Home
+from node.storage import files
 
 
 @contextmanager
@@ -22,7 +23,7 @@ def home_locked(home: Home) -> Iterator[None]:
 def lock(home: Home) -> int:
     """The same until the descriptor is closed, or the process ends."""
     folder = home.ledger.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    files.make_folder(folder)  # durably: the log will lie in it
     file = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

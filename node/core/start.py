@@ -6,6 +6,7 @@ Exit codes: 0 after SIGTERM or SIGINT, 2 for settings or files that somebody mus
 
 import asyncio
 import gc
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -17,15 +18,21 @@ from ledger.errors import ClientError
 from node.config import Config
 from node.core.lock import home_locked
 from node.core.process import Core, RejoinError, tls_contexts
+from node.core.vote_keys import forget_votes_without_ledger
 from node.home import Home
 from node.join.process import Joining
 from node.logs import configure_logs
 from node.storage.layout import DATA_FILE
 from node.storage.rebuild import undo_half_replacement
+from node.storage.wal import newest_segment
 from node.supervisor import EXIT_AGAIN, EXIT_HALTED, EXIT_SETTINGS
 
 HALTED_HINT = (
     "a bug, or damage to the disk: `pilechain repair` examines log and ledger, `pilechain verify` believes nothing"
+)
+LEDGER_MISSING_HINT = (
+    "this node had one; the chain is fetched again, and keys that voted only observe: run `pilechain keys renew` while "
+    "the node runs"
 )
 
 log = structlog.get_logger()
@@ -36,10 +43,14 @@ async def _join(home: Home, config: Config) -> None:
     with home_locked(home):
         undo_half_replacement(home.ledger)
         is_new = not (home.ledger / DATA_FILE).exists()
+        if is_new and forget_votes_without_ledger(home.path(config.keys.vote), newest_segment(home.wal)):
+            log.error("ledger_missing", ledger=str(home.ledger), hint=LEDGER_MISSING_HINT)
         if home.rejoin.exists() or (is_new and config.store.join == "snapshot"):
             contexts = tls_contexts(home, config, home.passphrase(config))
             if await Joining(home, config, home.genesis(), contexts).run():
                 home.rejoin.unlink(missing_ok=True)
+        else:
+            shutil.rmtree(home.joining, ignore_errors=True)  # of a join that a crash ended when its ledger was whole
 
 
 async def _run(home: Home, config: Config) -> None:

@@ -108,6 +108,29 @@ def next_key_file(key_file: Path) -> Path:
     return key_file.with_name(f"{key_file.stem}.next{key_file.suffix}")
 
 
+def forget_votes(key_file: Path) -> None:
+    """Mark the present key and the next one as ones whose votes are not all known here: they never vote again. Raises
+    ClientError for a key file or mark that cannot be read, OSError.
+    """
+    for file in _files(key_file):
+        VoteMark(file, public_key_of(file)).forget()
+
+
+def forget_votes_without_ledger(key_file: Path, newest_segment: int) -> bool:
+    """For a node without a ledger: whether it had one once. Its log has dropped the votes on what the ledger held, so
+    all keys that may have voted are marked as by `forget_votes`.
+
+    The store is made before the log, and a mark is raised before the log takes a vote. So a mark or a log shows that
+    there was a ledger. A key beside the mark of another key has taken that one's place and may vote; a key without any
+    mark is in doubt where there is a log.
+    """
+    marks = [(file, VoteMark(file, public_key_of(file))) for file in _files(key_file)]
+    for file, mark in marks:
+        if (mark.segment and not mark.is_forgotten) or (newest_segment and not _mark_of(file).exists()):
+            mark.forget()
+    return newest_segment > 0 or any(mark.segment for _, mark in marks)
+
+
 def next_vote_key(key_file: Path, passphrase: bytes) -> SoftSigner:
     """The next key beside a vote key: the one that lies there, unless it never votes again, or a fresh one of the same
     scheme, encrypted alike, and of the same owner: an administrator's key would be closed to the node.
@@ -125,6 +148,11 @@ def next_vote_key(key_file: Path, passphrase: bytes) -> SoftSigner:
     owner = key_file.stat()
     os.chown(file, owner.st_uid, owner.st_gid)
     return made
+
+
+def _files(key_file: Path) -> list[Path]:
+    """Files of the present key and the next one, as far as they exist."""
+    return [file for file in (key_file, next_key_file(key_file)) if file.exists()]
 
 
 def _is_forgotten(file: Path) -> bool:

@@ -24,7 +24,7 @@ from ledger.snapshot import Manifest, Place, check_window_block, unpack_chunk
 from ledger.state_tree import StateTree
 from ledger.transaction import Signed, transaction_id
 from node.storage import files
-from node.storage.layout import Databases, height_key, node_key
+from node.storage.layout import DATA_FILE, Databases, height_key, node_key
 from node.storage.reader import Snapshot
 from node.storage.store import (
     errors_are_said,
@@ -81,10 +81,17 @@ def build_store(
 
 
 def undo_half_replacement(ledger: Path) -> None:
-    """Bring the store back that a crash left under its other name while it was being replaced."""
+    """Bring the store back that a crash left under its other name while it was being replaced, and remove what nobody
+    needs any more: a store that was not finished, and one whose successor is in its place.
+    """
     replaced = ledger.with_name(REPLACED)
     if replaced.exists() and not ledger.exists():
-        replaced.rename(ledger)
+        files.rename(replaced, ledger)
+    leftovers = [ledger.with_name(BUILDING)]
+    if (ledger / DATA_FILE).exists():
+        leftovers.append(replaced)
+    for path in leftovers:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class _State:
@@ -150,6 +157,7 @@ def _head(state: _State, manifest: Manifest) -> Head:
 
 
 def _take_place(path: Path, ledger: Path) -> None:
+    files.sync_folder(path)  # or a power cut could leave the store's name to a folder without its file
     replaced = ledger.with_name(REPLACED)
     shutil.rmtree(replaced, ignore_errors=True)
     if ledger.exists():

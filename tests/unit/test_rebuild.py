@@ -160,6 +160,22 @@ def test_F13_a_crash_while_building_leaves_no_store_that_looks_whole(chain, tmp_
     reader.close()
 
 
+def test_F13_the_new_ledgers_folder_is_durable_before_it_gets_its_name(chain, tmp_path, monkeypatch):
+    pieces = Pieces(chain, tmp_path)
+    path = tmp_path / "joiner" / "ledger"
+    done: list[Any] = []
+    for name in ("sync_folder", "rename"):
+
+        def noted(*paths: Any, do: Any = getattr(files, name)) -> None:
+            done.append(paths)
+            do(*paths)
+
+        monkeypatch.setattr(files, name, noted)
+    pieces.build(path)
+    new = path.with_name(rebuild.BUILDING)
+    assert done[: done.index((new, path))] == [(new,)]
+
+
 def test_F13_a_piece_that_the_disk_spoiled_is_not_built_in(chain, tmp_path):
     pieces = Pieces(chain, tmp_path)
     path = tmp_path / "joiner" / "ledger"

@@ -1,5 +1,7 @@
 """`pilechain repair`: damage is found and set aside, nothing is deleted, and the key never votes on what it forgot."""
 
+import asyncio
+import shutil
 from random import Random
 
 import msgspec
@@ -10,9 +12,11 @@ from ledger.keys import Scheme, SoftSigner
 from node.cli.main import run_command
 from node.config import Config, to_toml
 from node.core.lock import home_locked
+from node.core.start import _join
+from node.core.vote_keys import VoteKeys, next_key_file
 from node.core.vote_mark import VoteMark
 from node.home import Home
-from node.keystore import LIGHT, save_key
+from node.keystore import LIGHT, public_key_of, save_key
 from node.storage.layout import DATA_FILE
 from node.storage.reader import LedgerReader
 from node.storage.scan import store_damage
@@ -116,6 +120,65 @@ def test_F13_a_home_without_data_or_key_has_nothing_to_repair(home, capsys):
     assert repair(home, capsys)["set_aside"] == []
     home.path(Config().keys.vote).unlink()
     assert len(repair(home, capsys, "--ledger")["set_aside"]) == 0
+
+
+def start(home: Home) -> VoteKeys:
+    """What core does before it opens the store; the vote keys as it finds them then."""
+    asyncio.run(_join(home, home.config()))
+    return VoteKeys(home.path(Config().keys.vote), b"secret", newest_segment(home.wal))
+
+
+@pytest.mark.parametrize("first", ["repair", "repair --ledger", "start"])
+def test_F13_a_node_whose_ledger_is_gone_only_observes_though_its_log_is_whole(home, capsys, first):
+    """The log has dropped the votes on what the ledger held."""
+    keys = start(home)
+    keys.make_waiting()
+    assert len(start(home).signers) == 2, "with its ledger it votes"
+    shutil.rmtree(home.ledger)
+    if first != "start":
+        said = repair(home, capsys, *first.split()[1:])
+        assert (said["log"], said["ledger"], said["set_aside"]) == ("good", "missing, though this node had one", [])
+        assert "new vote key" in said["next"]
+        Store(home.ledger, GENESIS, STATE, MAP_BYTES).close()
+    assert start(home).signers == []
+    key_file = home.path(Config().keys.vote)
+    for file in (key_file, next_key_file(key_file)):
+        assert VoteMark(file, public_key_of(file)).is_forgotten
+
+
+def test_F13_without_ledger_and_mark_a_log_is_enough_to_doubt_a_key(home):
+    shutil.rmtree(home.ledger)
+    home.path(Config().keys.vote).with_name("vote_key.json.voted").unlink()
+    assert not start(home).may_vote
+
+
+def test_F13_a_key_that_never_voted_may_vote_in_a_node_without_ledger(home):
+    """One that took the place of another, whose mark is still there; and one in a home that is new."""
+    key_file = home.path(Config().keys.vote)
+    fresh = SoftSigner.from_seed(Scheme.ED25519, b"2" * 32)
+    key_file.unlink()
+    save_key(key_file, fresh, b"secret", LIGHT)
+    shutil.rmtree(home.ledger)
+    assert start(home).may_vote
+    shutil.rmtree(home.wal)
+    key_file.with_name("vote_key.json.voted").unlink()
+    assert start(home).may_vote
+
+
+def test_F13_a_repair_marks_the_waiting_key_as_well(home, capsys):
+    start(home).make_waiting()
+    repair(home, capsys, "--ledger")
+    file = next_key_file(home.path(Config().keys.vote))
+    assert VoteMark(file, public_key_of(file)).is_forgotten
+
+
+def test_F13_what_a_join_left_is_removed_when_the_ledger_is_there(home):
+    for name in ("joining", "ledger.old", "ledger.new"):
+        (home.ledger.with_name(name)).mkdir()
+        (home.ledger.with_name(name) / "piece").touch()
+    home.rejoin.with_name("damaged-1").mkdir()
+    start(home)
+    assert sorted(path.name for path in home.ledger.parent.iterdir()) == ["damaged-1", "ledger", "lock", "wal"]
 
 
 @pytest.mark.parametrize("seed", range(40))
