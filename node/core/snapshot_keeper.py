@@ -128,7 +128,6 @@ class SnapshotKeeper:
             if not is_full(error):
                 raise
             self._log.warning("snapshot_not_made", height=target, code="disk-full", reason=str(error))
-            self._snapshots.clear_drafts()
             return None
         if made:
             self._log.info("snapshot_made", height=target, chunks=made.chunks, bytes=made.size_bytes)

@@ -31,6 +31,7 @@ from ledger.snapshot import (
 from ledger.state_proof import hash_key
 from node.storage.reader import LedgerReader, Snapshot
 from node.storage.snapshots import MANIFEST, Snapshots, chunk_name, write_durably
+from node.storage.store import demand_room
 
 SLICE_ENTRIES = 500
 """Entries walked, or blocks read, in one read transaction: a few milliseconds."""
@@ -61,6 +62,20 @@ class Unhurried:
         """It is there."""
 
 
+class _Roomy:
+    """A pace that ends the work before the node has no room to vote."""
+
+    def __init__(self, pace: Pace, folder: Path) -> None:
+        self._pace = pace
+        self._folder = folder
+        self.reach = pace.reach
+
+    def rest(self, worked_s: float) -> None:
+        """As the pace says. Raises ClientError `disk-full`."""
+        demand_room(self._folder)
+        self._pace.rest(worked_s)
+
+
 class Made(Struct, frozen=True):
     """A snapshot that was made."""
 
@@ -75,9 +90,21 @@ def make_snapshot(reader: LedgerReader, snapshots: Snapshots, pace: Pace, height
     """Make the snapshot of a height, or of the newest there is when the state has been walked.
 
     Returns None if the walk took longer than the chain to that height. Raises ClientError `snapshot-none` at height 0,
-    `snapshot-window`, `height-pruned`; OurError `snapshot-root`.
+    `snapshot-window`, `height-pruned`, `disk-full`; OSError; OurError `snapshot-root`.
     """
     draft = snapshots.draft(height)
+    try:
+        return _make(reader, snapshots, draft, _Roomy(pace, draft), height)
+    except (ClientError, OSError):
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _make(reader: LedgerReader, snapshots: Snapshots, draft: Path, pace: Pace, height: int | None) -> Made | None:
+    with reader.snapshot() as snapshot:
+        state_bytes = snapshot.bytes_used()["state"]
+    # The spool holds the state, and each of its buckets makes room for chunks.
+    demand_room(draft, state_bytes)
     spool = _Spool(draft, reader)
     first, last = spool.walk(reader, pace)
     target = last if height is None else height

@@ -189,6 +189,15 @@ class Store(LedgerReader):
         put_hand_over(txn, db, decode_trusted(Result, stored.sealed.result), stored.head.validators)
 
 
+def demand_room(folder: Path, needed_bytes: int = 0) -> None:
+    """For what the node can do without, beside its log and ledger: it must not take the room in which they grow. Raises
+    ClientError `disk-full` if less than twice `FREE_BYTES_MIN` were left behind `needed_bytes`.
+    """
+    free, least = shutil.disk_usage(folder).free, needed_bytes + 2 * FREE_BYTES_MIN
+    if free < least:
+        raise ClientError("disk-full", f"{folder}: {free} bytes are free, {least} are needed; make room")
+
+
 def open_for_writing(path: Path, map_bytes: int, *, sync: bool = True) -> lmdb.Environment:
     """The store's environment. Without `sync`, the caller makes what it wrote durable before it counts."""
     return lmdb.open(

@@ -164,16 +164,21 @@ def test_F13_the_new_ledgers_folder_is_durable_before_it_gets_its_name(chain, tm
     pieces = Pieces(chain, tmp_path)
     path = tmp_path / "joiner" / "ledger"
     done: list[Any] = []
-    for name in ("sync_folder", "rename"):
+    sync_folder, rename = files.sync_folder, files.rename
 
-        def noted(*paths: Any, do: Any = getattr(files, name)) -> None:
-            done.append(paths)
-            do(*paths)
+    def sync(folder):
+        done.append(folder)
+        sync_folder(folder)
 
-        monkeypatch.setattr(files, name, noted)
+    def name(old, new):
+        done.append((old, new))
+        rename(old, new)
+
+    monkeypatch.setattr(files, "sync_folder", sync)
+    monkeypatch.setattr(files, "rename", name)
     pieces.build(path)
     new = path.with_name(rebuild.BUILDING)
-    assert done[: done.index((new, path))] == [(new,)]
+    assert done[: done.index((new, path))] == [new]
 
 
 def test_F13_a_piece_that_the_disk_spoiled_is_not_built_in(chain, tmp_path):

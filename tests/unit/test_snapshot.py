@@ -1,8 +1,10 @@
 """Snapshots: made beside a chain that goes on, cut by content alone, and every chunk proves itself."""
 
+import shutil
 import zlib
 from collections.abc import Callable
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -27,13 +29,14 @@ from ledger.snapshot import (
 )
 from ledger.state_proof import hash_key
 from ledger.state_tree import StateTree
+from node.core.snapshot_keeper import SnapshotKeeper
 from node.storage import snapshot_maker
 from node.storage.snapshot_maker import Made, Unhurried, make_snapshot
 from node.storage.snapshots import Snapshots
-from node.storage.store import Store
+from node.storage.store import FREE_BYTES_MIN, Store
 from tests import chain
 from tests.unit.state_model import MemoryTiles
-from tests.unit.test_store import GENESIS, sealed_block
+from tests.unit.test_store import GENESIS, STATE, grow, sealed_block
 
 EXPIRY_MS = GENESIS.parameters.expiry_max_ms
 
@@ -158,6 +161,42 @@ def test_F13_nothing_to_snapshot_at_genesis(tmp_path):
     store = Store(tmp_path / "ledger", GENESIS, {}, map_bytes=1 << 28)
     with pytest.raises(ClientError, match="snapshot-none"):
         make_snapshot(store, Snapshots(tmp_path / "s"), Unhurried())
+    store.close()
+
+
+class Filling(Unhurried):
+    """The pace of a maker whose disk others fill: `free` is what is left after each of its rests."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *free: int) -> None:
+        self.free = list(free)
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=self.free[0]))
+
+    def rest(self, worked_s: float) -> None:
+        """Others write."""
+        if len(self.free) > 1:
+            del self.free[0]
+
+
+def test_F13_a_snapshot_leaves_the_room_that_votes_need(tmp_path, monkeypatch):
+    """It is given up, before or while it is made, and nothing of it stays."""
+    store = Store(tmp_path / "ledger", GENESIS, STATE, map_bytes=1 << 28)
+    grow(store, 20)
+    snapshots, least = Snapshots(tmp_path / "s"), 2 * FREE_BYTES_MIN
+    with store.snapshot() as snapshot:
+        size = snapshot.bytes_used()["state"]
+    for free in ((least + size - 1,), (least + size, least - 1)):
+        with monkeypatch.context() as patch:
+            with pytest.raises(ClientError, match="disk-full"):
+                make_snapshot(store, snapshots, Filling(patch, *free))
+        assert not list(snapshots.path.iterdir())
+    with monkeypatch.context() as patch:
+        said = []
+        log: Any = SimpleNamespace(warning=lambda event, **fields: said.append((event, fields["code"])))
+        Filling(patch, least)
+        assert SnapshotKeeper(store, snapshots, 20, lambda error: None, log)._make(20) is None
+        assert said == [("snapshot_not_made", "disk-full")]
+    assert make_snapshot(store, snapshots, Filling(monkeypatch, least + size, least))
+    assert snapshots.heights() == [20]
     store.close()
 
 
