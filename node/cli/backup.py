@@ -5,6 +5,7 @@ node forget votes that it sent), passphrases, and what the node makes anew by it
 """
 
 import hashlib
+import os
 import shutil
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ FILES_MAX = 256
 LEDGER = f"data/ledger/{DATA_FILE}"
 COPIED = ("config.toml", "genesis.json", "*_key.json", "*.pem")
 """Of `config/`. Its keys are encrypted; a passphrase beside them would make a backup as dangerous as the node."""
+DRAFT = "restore.partial"
+"""In the home, what a restore has not finished."""
 NEXT = (
     "set the addresses in config/config.toml and the passphrase, start the node: it fetches what came since and only "
     "observes; to vote, have a new vote key registered and put it in the place of the old one"
@@ -140,27 +143,33 @@ def check_backup(folder: Path) -> Manifest:
 
 
 def restore_backup(folder: Path, home: Home) -> dict[str, Any]:
-    """Make a home from a backup. It gets its name when all of it is durable, its vote key marked as forgetful.
+    """Make a home from a backup, its vote key marked as forgetful. The home's folder may be there and empty, a mount
+    point too, so the draft is inside of it. `config/` gets its name last, when all is durable: no node starts without.
 
     Raises ClientError `home-exists`, and as `check_backup` does; OSError.
     """
-    if home.root.exists() and (not home.root.is_dir() or any(home.root.iterdir())):
-        raise ClientError("home-exists", f"{home.root} is not empty; choose another --home")
+    draft = Home(home.root / DRAFT)
+    if home.root.exists() and (not home.root.is_dir() or {path.name for path in home.root.iterdir()} - {DRAFT}):
+        raise ClientError("home-exists", f"{home.root} is not empty; empty it, or choose another --home")
     manifest = check_backup(folder)
-    draft = Home(home.root.with_name(f"{home.root.name}.partial"))
+    vote_key = draft.path(Home(folder).config().keys.vote)
+    if not vote_key.resolve().is_relative_to(draft.root.resolve()):
+        # Whoever restores beside the node that runs must not silence that one.
+        raise ClientError("backup-invalid", "keys.vote in config.toml names a file outside of the home")
+    files.make_folder(home.root)
+    if home.root.stat().st_uid == os.geteuid():  # a mount point may be somebody else's
+        home.root.chmod(0o700)
     shutil.rmtree(draft.root, ignore_errors=True)
     for name in manifest.files:
         path = draft.root / name
         files.make_folder(path.parent)
         _copy(folder / name, path)
-    draft.root.chmod(0o700)
-    if not draft.path(draft.config().keys.vote).is_relative_to(draft.root):
-        # Whoever restores beside the node that runs must not silence that one.
-        raise ClientError("backup-invalid", "keys.vote in config.toml names a file outside of the home")
-    forget_votes(draft.path(draft.config().keys.vote))
+    forget_votes(vote_key)
     for part in ("data/ledger", "data", "config"):
         files.sync_folder(draft.root / part)
-    files.rename(draft.root, home.root)
+    for part in ("data", "config"):
+        files.rename(draft.root / part, home.root / part)
+    draft.root.rmdir()
     return manifest.describe(folder) | {"home": str(home.root), "next": NEXT}
 
 

@@ -1,5 +1,6 @@
 """Backups: a consistent copy while the node writes, checked file by file, restored to a node that only observes."""
 
+import shutil
 import stat
 
 import msgspec
@@ -7,6 +8,7 @@ import pytest
 
 from ledger.errors import ClientError, OurError
 from ledger.keys import Scheme, SoftSigner
+from node.cli import backup as backup_module
 from node.cli.backup import LEDGER, MANIFEST, _Pace, check_backup, make_backup, restore_backup
 from node.cli.main import run_command
 from node.config import Config, to_toml
@@ -14,6 +16,7 @@ from node.core.vote_mark import VoteMark
 from node.home import Home, genesis_json
 from node.keystore import LIGHT, save_key
 from node.storage import copy as copy_module
+from node.storage import files
 from node.storage.copy import copy_ledger
 from node.storage.reader import LedgerReader
 from node.storage.store import Store
@@ -123,6 +126,47 @@ def test_F13_a_backup_is_restored_to_a_node_that_only_observes(home, tmp_path, c
     assert VoteMark(home.path(Config().keys.vote), KEY.public_key).allows(newest_segment(home.wal)), "the old one may"
 
 
+def test_F13_a_backup_is_restored_into_a_mount_point(home, tmp_path, small_disk):
+    """As a container's volume is: it can be neither renamed nor replaced."""
+    make_backup(home, tmp_path / "backup", FAST)
+    restore_backup(tmp_path / "backup", Home(small_disk.path))
+    assert sorted(path.name for path in small_disk.path.iterdir()) == ["config", "data"]
+    key_file = Home(small_disk.path).path(Config().keys.vote)
+    assert VoteMark(key_file, KEY.public_key).is_forgotten
+
+
+@pytest.mark.parametrize("step", [("forget_votes", 0), ("rename", 0), ("rename", 1)])
+def test_F13_a_home_that_is_half_restored_does_not_start(home, tmp_path, monkeypatch, step):
+    make_backup(home, tmp_path / "backup", FAST)
+    new, (name, left) = Home(tmp_path / "new"), step
+
+    class CrashError(Exception):
+        """The power is cut."""
+
+    def crash(*paths):
+        nonlocal left
+        if left == 0:
+            raise CrashError
+        left -= 1
+        rename(*paths)
+
+    rename = files.rename
+    with monkeypatch.context() as patch:
+        patch.setattr(files if name == "rename" else backup_module, name, crash)
+        with pytest.raises(CrashError):
+            restore_backup(tmp_path / "backup", new)
+    assert not new.config_file.parent.exists()
+    with pytest.raises(ClientError, match="genesis-missing"):
+        new.genesis()
+    if new.ledger.exists():
+        with pytest.raises(ClientError, match="home-exists: .*empty it"):
+            restore_backup(tmp_path / "backup", new)
+        shutil.rmtree(new.root)
+    restore_backup(tmp_path / "backup", new)
+    assert sorted(path.name for path in new.root.iterdir()) == ["config", "data"]
+    assert stat.S_IMODE(new.root.stat().st_mode) == 0o700
+
+
 def test_F13_nothing_is_written_over(home, tmp_path, capsys):
     backup = tmp_path / "backup"
     make_backup(home, backup, FAST)
@@ -176,15 +220,16 @@ def test_F13_a_manifest_names_no_file_outside_of_the_home(home, tmp_path, name):
 
 def test_F13_a_restore_beside_the_node_does_not_silence_it(home, tmp_path):
     key_file = home.path(Config().keys.vote)
-    settings: dict[str, dict[str, object]] = {
-        "node": {"company": "Teld"},
-        "store": {"map_bytes": MAP_BYTES},
-        "keys": {"vote": str(key_file)},
-    }
-    home.config_file.write_text(to_toml(settings))
-    make_backup(home, tmp_path / "backup", FAST)
-    with pytest.raises(ClientError, match="outside of the home"):
-        restore_backup(tmp_path / "backup", Home(tmp_path / "new"))
+    for number, name in enumerate((str(key_file), f"../../{home.root.name}/config/{key_file.name}")):
+        settings: dict[str, dict[str, object]] = {
+            "node": {"company": "Teld"},
+            "store": {"map_bytes": MAP_BYTES},
+            "keys": {"vote": name},
+        }
+        home.config_file.write_text(to_toml(settings))
+        make_backup(home, tmp_path / f"backup-{number}", FAST)
+        with pytest.raises(ClientError, match="outside of the home"):
+            restore_backup(tmp_path / f"backup-{number}", Home(tmp_path / "new"))
     assert VoteMark(key_file, KEY.public_key).allows(newest_segment(home.wal))
 
 
