@@ -6,9 +6,9 @@ that the chain gives, and its books must agree with their records. Block by bloc
 chain.
 """
 
-import tempfile
 import time
 from collections.abc import Callable
+from contextlib import closing
 from itertools import zip_longest
 from pathlib import Path
 
@@ -39,7 +39,8 @@ from node.core.execution import Execution
 from node.core.stages import Stages
 from node.effects import StoreSealed
 from node.storage.reader import EXPORT_S, LedgerReader, Snapshot
-from node.storage.store import BlockWork, Store
+from node.storage.scratch import scratch_folder
+from node.storage.store import BlockWork, Store, StoreFullError, demand_room
 
 PROGRESS_BLOCKS = 100
 
@@ -55,29 +56,31 @@ class Verified(Struct, frozen=True):
 
 def verify_chain(ledger: Path, genesis: Genesis, progress: Callable[[int, int], None]) -> Verified | PartVerified:
     """Check the store in `ledger` against a genesis document; `progress(height, newest)` is called now and then. Of a
-    store without its oldest blocks as much is checked as can be.
+    store without its oldest blocks as much is checked as can be. The scratch store grows to the size of the chain, on
+    the same disk.
 
-    Raises ClientError `chain-invalid`, naming height and reason, and `store-missing`.
+    Raises ClientError `chain-invalid`, naming height and reason, `store-missing` and `disk-full`.
     """
     source = LedgerReader(ledger)
     with source.snapshot() as snapshot:
         is_partial = snapshot.first_whole > 1 and snapshot.height > 0
-    with tempfile.TemporaryDirectory(prefix="pilechain-verify-") as folder:
+    with closing(source), scratch_folder(ledger.parent) as folder:
+        if is_partial:
+            return verify_part(source, genesis, folder, progress)
         try:
-            if is_partial:
-                return verify_part(source, genesis, Path(folder), progress)
-            scratch = Store(Path(folder), genesis, genesis_state(genesis), durable=False)  # four times as fast
-            return _Check(source, scratch, genesis).run(progress)
-        finally:
-            source.close()
+            scratch = Store(folder, genesis, genesis_state(genesis), durable=False)  # four times as fast
+            return _Check(source, scratch, folder, genesis).run(progress)
+        except StoreFullError as error:
+            raise ClientError("disk-full", f"{folder}: {error}; make room") from error
 
 
 class _Check:
-    """One run: `scratch` holds the chain up to where it is known to be good."""
+    """One run: `scratch`, in `folder`, holds the chain up to where it is known to be good."""
 
-    def __init__(self, source: LedgerReader, scratch: Store, genesis: Genesis) -> None:
+    def __init__(self, source: LedgerReader, scratch: Store, folder: Path, genesis: Genesis) -> None:
         self._source = source
         self._scratch = scratch
+        self._folder = folder
         self._genesis = genesis
         self._chain_id = genesis.hash()
         self._execution = Execution(scratch, genesis, lambda _: None, Stages())
@@ -95,6 +98,7 @@ class _Check:
             newest = snapshot.height
             _demand(snapshot.genesis == self._genesis, 0, "the store was made from another genesis document")
         for height in range(1, newest + 1):
+            demand_room(self._folder)  # a node that runs here must go on voting
             sealed, raws, receipts = self._read(height)
             try:
                 self._block(height, sealed, raws, receipts)

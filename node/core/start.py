@@ -24,6 +24,7 @@ from node.join.process import Joining
 from node.logs import configure_logs
 from node.storage.layout import DATA_FILE
 from node.storage.rebuild import undo_half_replacement
+from node.storage.scratch import clear_scratch
 from node.storage.wal import newest_segment
 from node.supervisor import EXIT_AGAIN, EXIT_HALTED, EXIT_SETTINGS
 
@@ -42,6 +43,7 @@ async def _join(home: Home, config: Config) -> None:
     """Join by snapshot where there is no ledger yet, or where the peers have pruned what this one lacks."""
     with home_locked(home):
         undo_half_replacement(home.ledger)
+        clear_scratch(home.ledger.parent)
         is_new = not (home.ledger / DATA_FILE).exists()
         if is_new and forget_votes_without_ledger(home.path(config.keys.vote), newest_segment(home.wal)):
             log.error("ledger_missing", ledger=str(home.ledger), hint=LEDGER_MISSING_HINT)

@@ -1,5 +1,10 @@
 """Re-checking a chain: a device's record that was sealed again is found at its first place, and is no fraud."""
 
+import os
+import shutil
+import tempfile
+from types import SimpleNamespace
+
 import pytest
 
 from contracts.codes import Code
@@ -8,6 +13,8 @@ from ledger.codec import decode
 from ledger.errors import ClientError
 from ledger.transaction import ExpiryClass, decode_transaction
 from node.cli.verify import verify_chain
+from node.storage.scratch import clear_scratch, scratch_folder
+from node.storage.store import FREE_BYTES_MIN
 from tests.device_chain import DeviceChain
 from tests.pile_bench import PileBench
 
@@ -59,3 +66,38 @@ def test_F04_any_other_transaction_that_ran_before_is_a_fraud(chain):
     chain.close()
     with pytest.raises(ClientError, match="ran before"):
         verify_chain(chain.path, chain.genesis, lambda *_: None)
+
+
+def test_F13_the_scratch_is_beside_the_ledger_and_gone_at_the_end(chain, monkeypatch):
+    """A container's temporary folder is memory."""
+    chain.close()
+    data, seen = chain.path.parent, set()
+    before = set(data.iterdir())
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere")
+    verify_chain(chain.path, chain.genesis, lambda *_: seen.update(data.glob("scratch-*/data.mdb")))
+    assert len(seen) == 1
+    assert set(data.iterdir()) == before
+
+
+def test_F13_what_a_crash_left_of_a_scratch_is_removed_and_what_is_in_use_is_not(tmp_path):
+    left = tmp_path / "scratch-left"
+    left.mkdir()
+    (left / "data.mdb").touch()
+    with scratch_folder(tmp_path) as first, scratch_folder(tmp_path) as second:
+        clear_scratch(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([first, second])
+    assert not list(tmp_path.iterdir())
+
+
+def test_F13_the_scratch_is_a_temporary_folder_where_the_ledger_cannot_be_written_beside(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with scratch_folder(tmp_path) as folder:
+        assert folder.parent == type(tmp_path)(tempfile.gettempdir())
+
+
+def test_F13_verifying_leaves_the_room_that_votes_need(chain, monkeypatch):
+    chain.close()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * FREE_BYTES_MIN - 1))
+    with pytest.raises(ClientError, match="disk-full"):
+        verify_chain(chain.path, chain.genesis, lambda *_: None)
+    assert not list(chain.path.parent.glob("scratch-*"))
