@@ -22,6 +22,7 @@ from node.storage import files
 from node.storage.copy import copy_ledger
 from node.storage.layout import DATA_FILE
 from node.storage.reader import LedgerReader
+from node.storage.store import StoreFullError, demand_room
 
 MANIFEST = "manifest.json"
 MANIFEST_BYTES_MAX = 128 * 1024
@@ -71,20 +72,31 @@ def make_backup(home: Home, folder: Path, rate_bytes: int) -> Manifest:
     """Make a backup in a new folder, which gets its name when all of it is durable. The node may run; the ledger is
     read in short snapshots, `rate_bytes` per second at most.
 
-    Raises ClientError `backup-exists`, `store-missing`, OurError `store-damaged`, OSError.
+    Raises ClientError `backup-exists`, `store-missing`, `disk-full`, OurError `store-damaged`, OSError.
     """
     if folder.exists():
         raise ClientError("backup-exists", f"{folder} exists already; name a new folder")
-    config, genesis = home.config(), home.genesis()
     folder = folder.absolute()
     draft = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
+    try:
+        manifest = _make(home, draft, rate_bytes)
+        files.rename(draft, folder)
+    except StoreFullError as error:
+        raise ClientError("disk-full", f"{draft}: {error}; make room") from error
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)  # what fills a disk of the node must not stay
+    return manifest
+
+
+def _make(home: Home, draft: Path, rate_bytes: int) -> Manifest:
+    config, genesis = home.config(), home.genesis()
     for part in ("config", "data"):
         files.make_folder(draft / part)
     draft.chmod(0o700)
     reader = LedgerReader(home.ledger, config.store.map_bytes)
     try:
-        head = copy_ledger(reader, (draft / LEDGER).parent, config.store.map_bytes, _Pace(rate_bytes))
+        head = copy_ledger(reader, (draft / LEDGER).parent, config.store.map_bytes, _Pace(rate_bytes, draft))
     finally:
         reader.close()
     for path in sorted({path for pattern in COPIED for path in home.config_file.parent.glob(pattern)}):
@@ -100,7 +112,6 @@ def make_backup(home: Home, folder: Path, rate_bytes: int) -> Manifest:
     files.replace(draft / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
     for part in ("data/ledger", "data", "config"):
         files.sync_folder(draft / part)
-    files.rename(draft, folder)
     return manifest
 
 
@@ -174,14 +185,18 @@ def restore_backup(folder: Path, home: Home) -> dict[str, Any]:
 
 
 class _Pace:
-    """Keeps reading at a rate, so that a backup slows no vote."""
+    """Keeps reading at a rate, so that a backup slows no vote, and ends it before the disk is full, so that it stops
+    none.
+    """
 
-    def __init__(self, rate_bytes: int) -> None:
+    def __init__(self, rate_bytes: int, folder: Path) -> None:
         self._rate_bytes = rate_bytes
+        self._folder = folder
         self._due = time.monotonic()
 
     def __call__(self, size: int) -> None:
-        """Sleep as long as so many bytes should take."""
+        """Sleep as long as so many bytes should take. Raises ClientError `disk-full`."""
+        demand_room(self._folder)
         now = time.monotonic()
         self._due = max(self._due, now) + size / self._rate_bytes
         time.sleep(max(self._due - now, 0))

@@ -23,6 +23,7 @@ from ledger.state_tree import StateTree
 from ledger.transaction import decode_transaction
 from node.storage.layout import Databases, height_key, node_key, tile_key
 from node.storage.reader import EXPORT_S, LedgerReader, Snapshot
+from node.storage.store import errors_are_said
 
 CHUNK_BYTES = 4 * 1024 * 1024
 """Read in one snapshot at most."""
@@ -41,10 +42,13 @@ def copy_ledger(source: LedgerReader, folder: Path, map_bytes: int, pace: Callab
     """Copy a store into a new folder; the head of the copy. `pace(size)` is called between snapshots with the bytes
     that the last one read, and may sleep.
 
-    Raises OurError `store-damaged`, OSError, lmdb.Error where the disk of the copy does.
+    Raises StoreFullError where the disk of the copy has no room, OurError `store-damaged`, `store-write`, OSError.
     """
     folder.mkdir()
-    with closing(lmdb.open(str(folder), map_size=map_bytes, max_dbs=16, sync=False, mode=0o640)) as env:
+    with (
+        errors_are_said(folder),
+        closing(lmdb.open(str(folder), map_size=map_bytes, max_dbs=16, sync=False, mode=0o640)) as env,
+    ):
         copy = _Copy(source, env, pace)
         copy.run()
         env.sync(True)

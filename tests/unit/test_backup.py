@@ -2,7 +2,9 @@
 
 import shutil
 import stat
+from types import SimpleNamespace
 
+import lmdb
 import msgspec
 import pytest
 
@@ -19,7 +21,7 @@ from node.storage import copy as copy_module
 from node.storage import files
 from node.storage.copy import copy_ledger
 from node.storage.reader import LedgerReader
-from node.storage.store import Store
+from node.storage.store import FREE_BYTES_MIN, Store
 from node.storage.wal import WriteAheadLog, newest_segment
 from tests.device_chain import DeviceChain, validator_set
 from tests.unit.test_store import GENESIS, STATE, grow
@@ -159,7 +161,7 @@ def test_F13_a_home_that_is_half_restored_does_not_start(home, tmp_path, monkeyp
     with pytest.raises(ClientError, match="genesis-missing"):
         new.genesis()
     if new.ledger.exists():
-        with pytest.raises(ClientError, match="home-exists: .*empty it"):
+        with pytest.raises(ClientError, match=r"home-exists: .*empty it"):
             restore_backup(tmp_path / "backup", new)
         shutil.rmtree(new.root)
     restore_backup(tmp_path / "backup", new)
@@ -233,11 +235,29 @@ def test_F13_a_restore_beside_the_node_does_not_silence_it(home, tmp_path):
     assert VoteMark(key_file, KEY.public_key).allows(newest_segment(home.wal))
 
 
-def test_F13_a_backup_reads_no_faster_than_it_may(monkeypatch):
+@pytest.mark.parametrize("error", [lmdb.DiskError("mdb_txn_commit: no space"), lmdb.MapFullError("mdb_put")])
+def test_F13_a_full_disk_of_the_copy_is_said_and_nothing_stays(home, tmp_path, monkeypatch, capsys, error):
+    def full(*_):
+        raise error
+
+    monkeypatch.setattr(copy_module._Copy, "_put", full)
+    assert run_command(["backup", str(tmp_path / "backup"), "--home", str(home.root)]) == 1
+    assert capsys.readouterr().err.startswith("disk-full: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+
+
+def test_F13_a_backup_leaves_the_room_that_votes_need(home, tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2 * FREE_BYTES_MIN - 1))
+    with pytest.raises(ClientError, match="disk-full"):
+        make_backup(home, tmp_path / "backup", FAST)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+
+
+def test_F13_a_backup_reads_no_faster_than_it_may(tmp_path, monkeypatch):
     slept: list[float] = []
     monkeypatch.setattr("node.cli.backup.time.monotonic", lambda: 100.0)
     monkeypatch.setattr("node.cli.backup.time.sleep", slept.append)
-    pace = _Pace(1_000_000)
+    pace = _Pace(1_000_000, tmp_path)
     pace(500_000)
     pace(0)
     pace(2_000_000)

@@ -185,9 +185,8 @@ def test_F13_a_snapshot_leaves_the_room_that_votes_need(tmp_path, monkeypatch):
     with store.snapshot() as snapshot:
         size = snapshot.bytes_used()["state"]
     for free in ((least + size - 1,), (least + size, least - 1)):
-        with monkeypatch.context() as patch:
-            with pytest.raises(ClientError, match="disk-full"):
-                make_snapshot(store, snapshots, Filling(patch, *free))
+        with monkeypatch.context() as patch, pytest.raises(ClientError, match="disk-full"):
+            make_snapshot(store, snapshots, Filling(patch, *free))
         assert not list(snapshots.path.iterdir())
     with monkeypatch.context() as patch:
         said = []
