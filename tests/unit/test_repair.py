@@ -4,9 +4,11 @@ import asyncio
 import shutil
 from random import Random
 
+import lmdb
 import msgspec
 import pytest
 
+from ledger.codec import encode
 from ledger.errors import OurError
 from ledger.keys import Scheme, SoftSigner
 from node.cli.main import run_command
@@ -170,6 +172,16 @@ def test_F13_a_repair_marks_the_waiting_key_as_well(home, capsys):
     repair(home, capsys, "--ledger")
     file = next_key_file(home.path(Config().keys.vote))
     assert VoteMark(file, public_key_of(file)).is_forgotten
+
+
+def test_F13_a_ledger_of_another_format_is_set_aside_and_the_key_marked(home, capsys):
+    with lmdb.open(str(home.ledger), max_dbs=16, map_size=MAP_BYTES) as env, env.begin(write=True) as txn:
+        txn.put(b"format", encode(1), db=env.open_db(b"meta", txn))
+        txn.drop(env.open_db(b"hand-overs", txn))
+    said = repair(home, capsys)
+    assert "has format 1, this program reads format" in said["ledger"]
+    assert len(said["set_aside"]) == 1
+    assert mark(home).is_forgotten
 
 
 def test_F13_what_a_join_left_is_removed_when_the_ledger_is_there(home):
