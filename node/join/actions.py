@@ -45,12 +45,13 @@ class Finish(Struct, frozen=True):
 
 
 class Replay(Struct, frozen=True):
-    """No peer has a snapshot: the chain is young enough to be executed from its beginning."""
+    """The peers have no snapshot: the chain is young enough to be executed from its beginning."""
 
 
 class GiveUp(Struct, frozen=True):
-    """There is nobody left to ask."""
+    """There is nobody left to ask, or nobody has what we may take."""
 
+    code: str
     reason: str
 
 

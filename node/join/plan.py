@@ -56,6 +56,10 @@ RETRY_MS = 2_000
 """How often a peer that has nothing for us is asked again."""
 BLOCKS_ASKED = 8
 """Blocks of the window in one request."""
+WAIT_MS = 600_000
+"""So long donors may be connected without a piece that is of use: making a snapshot of 10^6 entries takes a member 6.4
+minutes.
+"""
 
 
 _Request = FetchManifest | FetchHandOvers | FetchAncestor | FetchChunk | FetchBlocks
@@ -72,6 +76,8 @@ class _Donor:
         """Waits for the trusted block."""
         self.answered = False
         """Whether it has said what it has, be it nothing."""
+        self.has_none = False
+        """Whether that is no snapshot at all."""
         self.asked: _Request | None = None
         self.asked_ms = 0
         self.strikes = 0
@@ -80,11 +86,12 @@ class _Donor:
 class JoinPlan:
     """One attempt to join. Methods return what is to be done, in order."""
 
-    def __init__(self, genesis: Genesis, pin: Pin | None, peers: int, wanted: int) -> None:
-        """`peers` is how many peers there may be, `wanted` the height of a snapshot of which pieces are here already,
-        or 0.
+    def __init__(self, genesis: Genesis, pin: Pin | None, peers: frozenset[str], wanted: int) -> None:
+        """`peers` are those that the settings name (others may dial in), `wanted` is the height of a snapshot of which
+        pieces are here already, or 0.
         """
         self.trust = Trust(genesis, pin)
+        self._pin = pin
         self.dropped: dict[str, str] = {}
         """Donors that are asked no more, and why."""
         self.offer: Offer | None = None
@@ -100,6 +107,8 @@ class JoinPlan:
         """All pieces that are not here yet."""
         self._first_ms: int | None = None
         """When the first peer had said what it has."""
+        self._progress = (-1, 0)
+        """Pieces that are missing, and since when so many."""
         self._out: list[Action] = []
         self._is_over = False
 
@@ -170,6 +179,7 @@ class JoinPlan:
         if isinstance(asked, FetchManifest) and isinstance(message, SnapshotManifest):
             donor.asked = None
             donor.unproven = message.manifest
+            donor.has_none = message.manifest is None
             self._weigh(peer, donor, now_ms)
         elif isinstance(asked, FetchHandOvers) and isinstance(message, HandOvers) and message.epoch == asked.epoch:
             donor.asked = None
@@ -252,12 +262,9 @@ class JoinPlan:
         for peer, donor in sorted(self._donors.items()):
             if donor.asked is not None and now_ms >= donor.asked_ms + ANSWER_MS:
                 self._strike(peer, donor, now_ms)
-        if len(self.dropped) >= self._peers:
-            named = ", ".join(f"{peer} ({code})" for peer, code in sorted(self.dropped.items()))
-            self._end(GiveUp(f"every peer lied or stayed mute: {named}"))
-            return
         if self.offer is None or not self._helpers():
             self._choose(now_ms)
+        self._lose_patience(now_ms)
         if self._is_over:
             return
         if self.offer is not None and not self._missing:
@@ -274,17 +281,37 @@ class JoinPlan:
         if donor.strikes >= STRIKES_MAX:
             self.drop(peer, "join-mute", f"it left {STRIKES_MAX} requests unanswered")
 
+    def _lose_patience(self, now_ms: int) -> None:
+        """Give up if nobody is left, or if those who are there have been of no use for long."""
+        if not self._donors or self._progress[0] != len(self._missing):
+            self._progress = len(self._missing), now_ms
+        if not self._donors and self._peers <= self.dropped.keys():
+            named = ", ".join(f"{peer} ({code})" for peer, code in sorted(self.dropped.items()))
+            lied = f"every peer lied or stayed mute: {named}; see the log, and ask these members for a good snapshot"
+            self._end(GiveUp("join-failed", lied if self._peers else "p2p.peers is empty: name two members"))
+        elif now_ms >= self._progress[1] + WAIT_MS:
+            waited = f"in {WAIT_MS // 60_000} minutes no connected peer ({', '.join(sorted(self._donors))})"
+            if self._pin is not None and self.offer is None:
+                reason = (
+                    f"{waited} has had a snapshot of block {self._pin.height} (store.trust_height) or a later one; "
+                    "have a member make one (`pilechain snapshot create`), or name an older block"
+                )
+                self._end(GiveUp("trust-later", reason))
+            else:
+                self._end(GiveUp("join-failed", f"{waited} has sent a piece of a snapshot; see the log"))
+
     def _choose(self, now_ms: int) -> None:
         """Take the snapshot that most donors have, of those the newest, once whoever may have one has said so."""
         if self._first_ms is None:
             return
-        answered = [donor for donor in self._donors.values() if donor.answered]
-        if len(answered) + len(self.dropped) < self._peers and now_ms < self._first_ms + GATHER_MS:
+        answered = {peer for peer, donor in self._donors.items() if donor.answered}
+        if not self._peers <= answered | self.dropped.keys() and now_ms < self._first_ms + GATHER_MS:
             return
-        offers = [donor.offer for donor in answered if donor.offer is not None]
+        offers = [donor.offer for donor in self._donors.values() if donor.offer is not None]
         if not offers:
-            waiting = len(answered) < len(self._donors)
-            if answered and not waiting:
+            # One alone may lie; among f + 1 is an honest one. Without a snapshot nothing shows the trusted block.
+            none = sum(donor.has_none for donor in self._donors.values())
+            if self._pin is None and none and none >= min(self.trust.newest.weak_quorum, len(self._donors)):
                 self._end(Replay())
             return
         count = [offer.key for offer in offers].count

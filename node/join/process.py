@@ -62,7 +62,7 @@ class Joining:
         self._addresses = {name: split_address(at) for name, at in config.p2p.peers.items() if name != company}
         store = config.store
         pin = Pin(store.trust_height, bytes.fromhex(store.trust_hash)) if store.trust_height else None
-        self._plan = JoinPlan(genesis, pin, len(self._addresses), self._begun())
+        self._plan = JoinPlan(genesis, pin, frozenset(self._addresses), self._begun())
         self._do: dict[type[Any], Callable[[Any], None]] = {
             Ask: lambda action: self._network.send((action.peer,), encode(action.message), droppable=False),
             Drop: self._drop,
@@ -75,7 +75,7 @@ class Joining:
     async def run(self) -> bool:
         """Join; False if the chain is to be executed from its beginning, because no peer has a snapshot.
 
-        Raises ClientError `join-failed`, `disk-full`, `p2p-listen`.
+        Raises ClientError `join-failed`, `trust-later`, `disk-full`, `p2p-listen`.
         """
         asyncio.get_running_loop().set_exception_handler(_on_loop_error)
         self._network.start(split_address(self._config.p2p.listen))
@@ -90,9 +90,9 @@ class Joining:
         finally:
             await self._network.stop()
         if isinstance(end, GiveUp):
-            raise ClientError("join-failed", f"{end.reason}; see the log, and ask these members for a good snapshot")
+            raise ClientError(end.code, end.reason)
         if isinstance(end, Replay):
-            log.info("join_by_replay", reason="no peer has a snapshot")
+            log.info("join_by_replay", reason="the peers have no snapshot")
             return False
         await asyncio.to_thread(self._build, end.offer)
         return True

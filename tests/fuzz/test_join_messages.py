@@ -82,7 +82,7 @@ def test_F13_a_joiners_bytes_never_stop_a_donor(honest, seed, which):
 @given(st.integers(0, 2**32), st.integers(1, 30))
 def test_F13_messages_that_nobody_asked_for_change_nothing(honest: Honest, seed, count):
     random = Random(seed)
-    plan = JoinPlan(GENESIS, None, 3, 0)
+    plan = JoinPlan(GENESIS, None, frozenset("ABC"), 0)
     answers = [honest(asked)[0] for asked in (FetchManifest(0), FetchChunk(8, 0), FetchHandOvers(0), FetchBlocks(1, 3))]
     answers += [HistoryBegins(7), Ancestor(8, b"", b"", MmrProof(()))]
     for number in range(count):

@@ -4,15 +4,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from consensus.messages import Ancestor, FetchAncestor
+from consensus.messages import Ancestor, FetchAncestor, SnapshotManifest
 from ledger.block import header_hash
 from ledger.mmr import MmrProof
 from ledger.snapshot import Manifest
-from node.join.actions import Finish, GiveUp, Replay
+from node.join.actions import Finish, GiveUp
 from node.join.plan import JoinPlan
 from node.join.trust import Pin
 from node.storage.store import Store
-from tests.unit.test_join_plan import Answer, Honest, World, honest, manifest_lie
+from tests.unit.test_join_plan import HARMLESS, Answer, Honest, World, honest, manifest_lie
 from tests.unit.test_store import GENESIS
 
 __all__ = ["honest"]  # the fixture
@@ -35,9 +35,24 @@ def test_F13_a_history_without_the_trusted_block_is_refused(honest):
 
 def test_F13_a_snapshot_older_than_the_trusted_block_is_no_lie_and_not_taken(honest):
     height = honest.donor._snapshots.heights()[0]
-    world = World({"A": honest}, Pin(height + 1, bytes(32)))
-    assert isinstance(world.run(), Replay)
-    assert world.dropped == {}
+    none = HARMLESS["no snapshot"](honest)
+    for donors in ({"A": honest}, {"A": none, "B": none}, {"A": honest, "B": none}):
+        world = World(donors, Pin(height + 1, bytes(32)))
+        end = world.run()
+        assert isinstance(end, GiveUp), "replay would check no trusted block"
+        assert end.code == "trust-later"
+        assert world.dropped == {}
+
+
+def test_F13_a_snapshot_of_the_trusted_block_is_waited_for(honest):
+    asked: list[Any] = []
+
+    def later(request: Any) -> Answer:
+        """A donor that has made its snapshot when it is asked for the third time."""
+        asked.append(request)
+        return (SnapshotManifest(None), 20) if len(asked) < 3 else honest(request)
+
+    assert isinstance(World({"A": later}, pin(honest, 3)).run(), Finish)
 
 
 def test_F13_a_trusted_block_before_the_window_is_shown_by_the_history(honest):
@@ -56,7 +71,7 @@ def test_F13_a_trusted_block_before_the_window_is_shown_by_the_history(honest):
             return (forge(message) if forge and isinstance(message, Ancestor) else message), delay_ms
 
         world = World({"A": answer})
-        world.plan = JoinPlan(GENESIS, pin(honest, 2, true), 1, 0)
+        world.plan = JoinPlan(GENESIS, pin(honest, 2, true), frozenset("A"), 0)
         world.plan.trust._genesis = genesis
         end = world.run()
         assert isinstance(end, kind), world.dropped
