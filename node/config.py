@@ -134,7 +134,7 @@ def load_config(path: Path, environment: Mapping[str, str], flags: Mapping[str, 
 
     Raises ClientError: `config-unreadable` (not TOML), `config-unknown` (a key that does not exist; names the nearest
     that does),
-    `config-invalid` (names the key, the value, and what was expected).
+    `config-invalid` (names the key, the value, and what was expected; or two keys that do not go together).
     """
     layers: list[tuple[str, str, object]] = []
     for section, table in _read(path).items():
@@ -155,7 +155,11 @@ def load_config(path: Path, environment: Mapping[str, str], flags: Mapping[str, 
         values[section][key] = _typed(
             source, dotted, value, get_type_hints(_SECTIONS[section], include_extras=True)[key]
         )
-    return Config(**{section: _SECTIONS[section](**values[section]) for section in _SECTIONS})
+    config = Config(**{section: _SECTIONS[section](**values[section]) for section in _SECTIONS})
+    if bool(config.store.trust_height) != bool(config.store.trust_hash):
+        names = "store.trust_height and store.trust_hash"
+        raise ClientError("config-invalid", f"{names} name one block together: expected both, or neither")
+    return config
 
 
 def split_address(address: str) -> tuple[str, int]:

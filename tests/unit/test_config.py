@@ -48,6 +48,8 @@ def test_peers_from_the_environment_are_a_json_object(tmp_path: Path) -> None:
         ("[clock]\nspeed = 0", "config-invalid", "clock.speed = 0: expected a whole factor"),
         ('[log]\nlevel = "loud"', "config-invalid", "log.level = 'loud'"),
         ("[log\n", "config-unreadable", "config.toml"),
+        ("[store]\ntrust_height = 7", "config-invalid", "store.trust_height and store.trust_hash .*: expected both"),
+        (f'[store]\ntrust_hash = "{"ab" * 32}"', "config-invalid", "trust_height and store.trust_hash .*expected both"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value_and_what_was_expected(
