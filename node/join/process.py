@@ -58,7 +58,11 @@ class Joining:
         complaints = Complaints(log)
         self._complaints = complaints
         company = config.node.company
-        self._network = PeerNetwork(company, genesis.hash(), self._members.get, contexts, self._inbox, complaints)
+        # Members that came later, or have another node key now, are not in the genesis document, and the settings name
+        # perhaps only such. Whatever they say is proven before it counts.
+        self._network = PeerNetwork(
+            company, genesis.hash(), self._members.get, contexts, self._inbox, complaints, believes_names=True
+        )
         self._addresses = {name: split_address(at) for name, at in config.p2p.peers.items() if name != company}
         store = config.store
         pin = Pin(store.trust_height, bytes.fromhex(store.trust_hash)) if store.trust_height else None

@@ -14,7 +14,7 @@ from ledger.codec import Wire, decode, encode
 from ledger.errors import PeerError
 from ledger.units import U32, Hash, Name
 from node.network.framing import FRAME_BYTES_MAX, FrameReader, frame
-from node.network.tls import peer_key
+from node.network.tls import peer_key, peer_name
 
 PROTOCOL_VERSION = 1
 HELLO_BYTES_MAX = 512
@@ -58,6 +58,8 @@ class Owner(Protocol):
 
     hello: Hello
     """What this node says of itself."""
+    believes_names: bool
+    """Whether a dialled peer whose key `identify` does not know is the company that its certificate names."""
 
     def identify(self, node_key: bytes) -> str | None:
         """Company whose node has this TLS key, None if no member has."""
@@ -117,9 +119,12 @@ class PeerLink(asyncio.Protocol):
         plain = transport.get_extra_info("socket")
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS_MAX)
         session: ssl.SSLObject = transport.get_extra_info("ssl_object")
+        certificate = session.getpeercert(binary_form=True) or b""
         try:
-            self.node_key = peer_key(session.getpeercert(binary_form=True) or b"")
+            self.node_key = peer_key(certificate)
             company = self._owner.identify(self.node_key)
+            if company is None and self.dialled and self._owner.believes_names:
+                company = peer_name(certificate)
         except PeerError as error:
             self.cut(error.code, error.message)
             return

@@ -3,14 +3,16 @@
 The consortium's authority (Ed25519) signs one certificate per node (Ed25519, common name = the company's English name).
 TLS 1.3 only, both sides show a certificate, no other authority is trusted. The authority opens the door; who somebody
 *is* follows from the key in the certificate, looked up in the validator set that the ledger agrees on. So a stolen
-authority makes connections, never votes or identities.
+authority makes connections, never votes or identities. A node that joins knows the ledger's members only later: until
+then it takes whom it dialled by the certificate's common name, and proves all that it is told.
 
 Another authority stands behind the MQTT broker: it signs the broker's, the gateways' and the piles' certificates. There
 the common name is the identity, and a list of revoked certificates ends it (deploy/mosquitto).
 """
 
 import ssl
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -91,13 +93,28 @@ def peer_key(certificate_der: bytes) -> bytes:
     """Raw 32-byte Ed25519 key of a peer's certificate in DER. Raises PeerError `certificate-key` if it cannot be read
     or holds another kind of key.
     """
-    try:
+    with _unreadable_is_said():
         key = x509.load_der_x509_certificate(certificate_der).public_key()
-    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:  # the last two are no ValueErrors
-        raise PeerError("certificate-key", f"the certificate cannot be read: {error}") from error
     if not isinstance(key, Ed25519PublicKey):
         raise PeerError("certificate-key", "a node's certificate must hold an Ed25519 key")
     return key.public_bytes_raw()
+
+
+def peer_name(certificate_der: bytes) -> str:
+    """Common name of a peer's certificate in DER, empty if it has not exactly one. Raises PeerError `certificate-key`
+    if it cannot be read.
+    """
+    with _unreadable_is_said():
+        names = x509.load_der_x509_certificate(certificate_der).subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""
+
+
+@contextmanager
+def _unreadable_is_said() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:  # the last two are no ValueErrors
+        raise PeerError("certificate-key", f"the certificate cannot be read: {error}") from error
 
 
 def server_context(authority: Path, certificate: Path, key: Path, passphrase: bytes) -> ssl.SSLContext:

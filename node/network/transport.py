@@ -55,12 +55,15 @@ class PeerNetwork:
         contexts: tuple[ssl.SSLContext, ssl.SSLContext],
         events: PeerEvents,
         complaints: Complaints,
+        believes_names: bool = False,
     ) -> None:
         """`contexts` are those for accepted and for dialled connections; `identify` maps a TLS key to a member of the
-        present set.
+        present set; `believes_names` is for a node that does not know that set yet: it takes whoever answers where it
+        dials with a certificate of the consortium's authority in that company's name.
         """
         self.hello = Hello(PROTOCOL_VERSION, chain_id, company, os.urandom(8))
         self.identify = identify
+        self.believes_names = believes_names
         self._company = company
         self._server_context, self._client_context = contexts
         self._events = events

@@ -36,7 +36,7 @@ class Log:
 class Node:
     """A network with an ear."""
 
-    def __init__(self, consortium, name, chain=CHAIN):
+    def __init__(self, consortium, name, chain=CHAIN, keys=None):
         self.name = name
         self.events = []
         self.messages = []
@@ -45,10 +45,11 @@ class Node:
         self.network = PeerNetwork(
             name,
             chain,
-            consortium.keys.get,
+            (consortium.keys if keys is None else keys).get,
             (server_context(*files), client_context(*files)),
             self,
             Complaints(self.log),
+            believes_names=keys is not None,
         )
 
     def peer_up(self, peer):
@@ -125,6 +126,23 @@ async def attack(address, consortium, name, data):
         return b""
     finally:
         writer.close()
+
+
+async def test_F13_a_joiner_knows_whom_it_dialled_by_the_certificates_name_and_lets_no_other_stranger_in(consortium):
+    joiner = Node(consortium, "a", keys={})
+    members, addresses = await start(consortium, "b", "c", "d", dialling=("d",))
+    addresses = {**addresses, "a": ("127.0.0.1", free_ports(1)[0])}
+    joiner.network.start(addresses["a"])
+    try:
+        joiner.network.dial({"b": addresses["b"]})
+        await until(lambda: joiner.network.connected == ["b"])
+        members[2].network.dial(addresses)  # d dials the joiner, which does not know its key
+        joiner.network.dial({"c": addresses["b"]})  # b answers where c is dialled
+        await until(lambda: {"peer-unknown", "peer-other"} <= set(joiner.codes))
+        assert joiner.network.connected == ["b"]
+    finally:
+        for node in (joiner, *members):
+            await node.network.stop()
 
 
 async def test_F02_members_that_all_dial_keep_one_connection_per_pair(consortium):

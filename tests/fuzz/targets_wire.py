@@ -27,7 +27,7 @@ from node.ipc.wire import (
 )
 from node.network.framing import FrameReader, frame
 from node.network.peer_link import Hello, PeerLink
-from node.network.tls import make_authority, make_node_certificate, peer_key
+from node.network.tls import make_authority, make_node_certificate, peer_key, peer_name
 from tests import chain
 from tests.edge_kit import running_edge
 from tests.fuzz.engine import Target
@@ -50,7 +50,7 @@ def frames(_: Path) -> Iterator[Target]:
     yield Target(parse, [frame(b"hello") + frame(bytes(LIMIT)), frame(b"x") * 20])
 
 
-@target("node.network.tls.peer_key")
+@target("node.network.tls.peer_key", "node.network.tls.peer_name")
 def peer_certificates(_: Path) -> Iterator[Target]:
     """Certificates that the authority has signed, whatever is in them."""
     authority, key = make_authority("Consortium")
@@ -60,6 +60,7 @@ def peer_certificates(_: Path) -> Iterator[Target]:
     names = [bytes.fromhex(text) for text in ("2b6570", "2b6571", "2a864886f70d010101", "2a8648ce3d0201", "2b8104000a")]
 
     def parse(data: bytes) -> None:
+        assert isinstance(peer_name(data), str)
         assert len(peer_key(data)) == 32
 
     yield Target(parse, samples, tokens=names)
