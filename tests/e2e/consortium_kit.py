@@ -11,8 +11,10 @@ from typing import Any
 import aiohttp
 import aiomqtt
 
+from contracts import views
 from devices.wire import UpPayload, decode_down, down_topic, seal_up, up_topic
 from node.broker.broker import password_of
+from node.storage.reader import LedgerReader
 from node.testnet.make import Testnet
 from tests.e2e.test_F50_submit import Driver
 
@@ -36,6 +38,20 @@ class Net:
     async def state_root(self) -> str:
         """Of the newest block."""
         return (await self.driver.get("/v1/network"))["state_root"]
+
+    async def keys_registered(self) -> None:
+        """Every node has its next vote key registered: after that the chain is quiet."""
+        companies = sorted(self.testnet.nodes)
+        reader = LedgerReader(self.testnet.home(companies[0]).ledger, 4 << 30)
+        try:
+            async with asyncio.timeout(30):
+                while True:
+                    with reader.snapshot() as snapshot:
+                        if all(views.next_vote_key(snapshot, company) for company in companies):
+                            return
+                    await asyncio.sleep(0.05)
+        finally:
+            reader.close()
 
     async def goes_on(self) -> None:
         """A good payment is sealed, by way of another node, and all nodes come to the same state."""

@@ -100,7 +100,9 @@ async def net(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Net]:
         """A task group must be left by the task that entered it; the halves of a fixture are two tasks."""
         async with running(testnet) as supervisors, aiohttp.ClientSession() as session:
             await until_ready(testnet)
-            started.set_result(Net(testnet, supervisors, session, folder))
+            made = Net(testnet, supervisors, session, folder)
+            await made.keys_registered()
+            started.set_result(made)
             await ending.wait()
 
     work = asyncio.create_task(keep())

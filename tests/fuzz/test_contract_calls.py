@@ -12,13 +12,15 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from contracts import abi, views
+from contracts import abi, seats, views
 from contracts.contract import Business, Role
 from contracts.memory import MemoryState
 from contracts.registry import MeterState
 from contracts.tariff import Caps, ServiceFee
 from ledger.charging import BorderReading, Reading, ReadingReason, SignedReading, reading_digest
 from ledger.codec import decode, encode
+from ledger.evidence import Phase, Statement, equivocation, statement_digest
+from ledger.genesis import Parameters
 from ledger.tariff import Tariff
 from ledger.transaction import Transaction
 from tests.consortium import HOUR, PERIODS, Call, Chain, key, pile, signer
@@ -41,6 +43,9 @@ class Day:
         chain.run([*opens, payout := chain.transaction(Call("d0", "money", "withdraw", {"amount_fen": 5}))])
         assert chain.call("d2", "money.pay", to=key("d0"), amount_fen=500, memo=0).code == 0, "so Teld owes SGCC"
         assert chain.call("SGCC", "identity.add_key", key=key("spare"), businesses=(Business.LOAD,)).code == 0
+        proposed = chain.call("Grid", "governance.propose_suspend", company="Teld")
+        assert proposed.code == 0
+        self.proposal = proposed.call_id
         self.opened, self.charging = opens[0].id, opens[1].id
         self.payout = payout.id
         now_ms = chain.now_ms + 1_000
@@ -126,7 +131,38 @@ class Day:
                 },
             ),
             Call("Home-1", "session", "claim", {"session": self.charging, "signed": self.signed}),
+            *self._governance(),
         ]
+
+    def _governance(self) -> list[Call]:
+        node, fresh, renewed, liar = (signer(label) for label in ("a node", "fresh", "renewed", "vote Lab"))
+        node_key = node.public_key[1:]
+        vote_keys = [
+            {"vote_key": key.public_key, "proof": key.sign(seats.vote_key_digest(bytes(32), "SGCC", key.public_key))}
+            for key in (fresh, renewed)
+        ]
+        votes = []
+        for content in (bytes(32), bytes([1]) * 32):
+            unsigned = Statement(Phase.COMMIT, bytes(32), 7, 0, content, bytes(64))
+            signature = liar.sign(statement_digest(bytes(32), unsigned))
+            votes.append(structs.replace(unsigned, signature=signature))
+        newcomer = {"company": "Newco", "roles": (Role.OPERATOR,), "company_key": key("Newco")}
+        parameters = structs.replace(Parameters(), block_transactions_max=1_000)
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("propose_admit", newcomer | {"display_name": "Newco"}),
+            ("propose_vote", {"company": "Teld"}),
+            ("propose_suspend", {"company": "Teld"}),
+            ("propose_remove", {"company": "Teld"}),
+            ("propose_keys", {"company": "Teld", "company_key": key("Teld anew")}),
+            ("propose_parameters", {"parameters": parameters}),
+            ("approve", {"proposal": self.proposal}),
+            ("register_vote_key", vote_keys[0]),
+            ("renew_vote_key", vote_keys[1]),
+            ("accuse", {"evidence": equivocation(liar.public_key, votes[0], votes[1])}),
+        ]
+        proof = node.sign(seats.node_key_digest(bytes(32), "SGCC", node_key))
+        calls.append(("set_node", {"node_key": node_key, "address": "here:1", "proof": proof}))
+        return [Call("SGCC", "governance", method, fields) for method, fields in calls]
 
     def before(self, name: str) -> Chain:
         """The chain as it stands before a call, to be changed without a trace."""

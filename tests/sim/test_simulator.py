@@ -58,7 +58,7 @@ def test_a_seed_replays_to_the_same_trace_whatever_the_hash_seed():
 def test_every_part_of_the_plans_is_drawn():
     plans = [draw(seed) for seed in range(200)]
     assert {type(fault).__name__ for plan in plans for fault in plan.faults} == {
-        *("Crash", "Weather", "Cut", "Rounds", "Full", "Clock", "Lie"),
+        *("Crash", "Weather", "Cut", "Rounds", "Full", "Clock", "Lie", "Decide"),
     }
     assert sum(plan.real_signatures for plan in plans) == 2
     assert sum(plan.contracts for plan in plans) == 10
