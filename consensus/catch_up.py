@@ -96,12 +96,24 @@ def ask(state: State) -> None:
     ahead = [(name, status) for name, status in ahead if name not in fetch.failed]
     still = state.steady_ms >= max(state.round.moved_ms, state.sealed_ms) + state.timing.still_ms
     far = any(status.sealed > state.tip.height + 1 for _, status in ahead)
-    if not ahead or not (still or far):
+    if not ahead or not (still or far or _was_passed(state)):
         return  # a block behind, and moving: its votes are on their way
     fetch.peer = ahead[fetch.count % len(ahead)][0]
     fetch.asked_ms = state.steady_ms
     fetch.count += 1
     state.send(FetchBlocks(state.sealed + 1, state.sealed + K), fetch.peer)
+
+
+def _was_passed(state: State) -> bool:
+    """Whether f + 1 members sent COMMITs for a block that we never got: an honest one among them has it. A primary that
+    shows one of us another block could else hold up whoever is next in turn, and never fail itself.
+    """
+    round_ = state.round
+    return any(
+        digest not in round_.candidates
+        and len(round_.commits.supporters(view, digest)) >= round_.validators.weak_quorum
+        for view, digest in round_.commits.choices()
+    )
 
 
 def on_fetch_blocks(state: State, peer: str, message: FetchBlocks) -> None:

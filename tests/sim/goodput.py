@@ -1,7 +1,9 @@
 """Goodput under attack: sealed transactions per simulated second, with f members mute or lying, beside none.
 
-Clients are patient: each gives its next transaction when it sees the one before sealed, so whatever holds the chain up
-holds them up. They use honest members' doors; a door that takes nothing loses its clients.
+Two loads. *Steady*: so many transactions per second at honest members' doors, whatever happens. *Patient*: a few
+clients, each of which gives its next transaction when it sees the one before sealed; every hiccup holds them up, and
+without faults they have a block made every 50 ms, so this is the harsher one. Simulated machines are never busy: what
+attacks cost in work is measured elsewhere.
 """
 
 from ledger.validators import fault_limit
@@ -13,16 +15,24 @@ LOAD_MS = 60_000
 """Some hundred blocks: members that fail are passed over after K heights, and try again 64 later."""
 LOOK_MS = 100
 """How often a client looks for its receipt."""
+BATCH = 10
+"""100 transactions per second."""
 CLIENTS = 8
 GOODPUT_MIN_PERCENT = 50
 
 
-def goodput(plan: Plan) -> float:
-    """Sealed transactions per simulated second."""
-    world = World(1, plan)
-    for fault in plan.faults:
-        world._begin(fault)
-    doors = [node.name for node in world.honest]
+def steady(plan: Plan) -> float:
+    """Sealed transactions per simulated second of a steady load."""
+    world, doors = _begun(plan)
+    for turn in range(LOAD_MS // LOOK_MS):
+        world.submit(to=doors[turn % len(doors)], count=BATCH)
+        world.run(LOOK_MS)
+    return sum(height <= world.checker.sealed for height in world.checker.placed.values()) * 1_000 / LOAD_MS
+
+
+def patient(plan: Plan) -> float:
+    """Sealed transactions per simulated second of clients that wait."""
+    world, doors = _begun(plan)
     waiting: list[bytes | None] = [None] * CLIENTS
     sealed = 0
     while world.scheduler.now_ms < LOAD_MS:
@@ -35,6 +45,13 @@ def goodput(plan: Plan) -> float:
     return sealed * 1_000 / LOAD_MS
 
 
+def _begun(plan: Plan) -> tuple[World, list[str]]:
+    world = World(1, plan)
+    for fault in plan.faults:
+        world.begin(fault)
+    return world, [node.name for node in world.honest]
+
+
 def attack(trick: str, nodes: int) -> Plan:
     """f members at once, from the beginning to the end."""
     liars = NAMES[1 : 1 + fault_limit(nodes)]
@@ -42,14 +59,17 @@ def attack(trick: str, nodes: int) -> Plan:
 
 
 def measure_goodput(sizes: tuple[int, ...] = (4, 7)) -> int:
-    """Print a table; returns 1 if an attack costs more than half."""
+    """Print a table; returns 1 if an attack costs more than half of a steady load."""
     worst = 100.0
     for nodes in sizes:
-        free = goodput(Plan(nodes))
-        print(f"n = {nodes}: {free:.1f} transactions per second without faults, f = {fault_limit(nodes)}", flush=True)
+        free = steady(Plan(nodes)), patient(Plan(nodes))
+        print(
+            f"n = {nodes}, f = {fault_limit(nodes)}; without faults {free[0]:.1f} steady, {free[1]:.1f} patient per s"
+        )
         for trick in TRICKS:
-            percent = 100 * goodput(attack(trick, nodes)) / free
+            plan = attack(trick, nodes)
+            percent = 100 * steady(plan) / free[0]
             worst = min(worst, percent)
-            print(f"  {trick:20} {percent:5.1f} %", flush=True)
-    print(f"worst: {worst:.1f} %, at least {GOODPUT_MIN_PERCENT} % wanted")
+            print(f"  {trick:20} {percent:5.1f} % {100 * patient(plan) / free[1]:5.1f} %", flush=True)
+    print(f"worst of the steady load: {worst:.1f} %, at least {GOODPUT_MIN_PERCENT} % wanted")
     return 0 if worst >= GOODPUT_MIN_PERCENT else 1

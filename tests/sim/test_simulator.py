@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.sim.checker import InvariantError
-from tests.sim.goodput import GOODPUT_MIN_PERCENT, attack, goodput
+from tests.sim.goodput import GOODPUT_MIN_PERCENT, attack, steady
 from tests.sim.mutants import MUTANTS, mutated
 from tests.sim.plan import BLOCKS_MIN, EVENTS_MIN, Cut, Plan, draw
 from tests.sim.run import hunt, run_plan, run_seed
 from tests.sim.shrink import shrink
+from tests.sim.tricks import TRICKS
 from tests.sim.twins import run_twins
 from tests.sim.world import World
 
@@ -115,6 +116,6 @@ HUNTED_SEEDS = 60
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("trick", ["mute", "equivocate", "slow"])
+@pytest.mark.parametrize("trick", TRICKS)
 def test_goodput_under_attack(trick):
-    assert goodput(attack(trick, 4)) * 100 >= GOODPUT_MIN_PERCENT * goodput(Plan(4))
+    assert steady(attack(trick, 4)) * 100 >= GOODPUT_MIN_PERCENT * steady(Plan(4))

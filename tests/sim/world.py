@@ -124,7 +124,7 @@ class World:
             if node.company not in plan.twins:  # a twin also gets what the other one asked for
                 node.trusted = trusted
         for fault in plan.faults:
-            self.scheduler.after(fault.at_ms, self._begin, fault)
+            self.scheduler.after(fault.at_ms, self.begin, fault)
         self._ask()
         self.load(plan.submit_every_ms)
         self.run_until(lambda: len(self.checker.hashes) >= FAULTY_BLOCKS_MAX, plan.fault_ms)
@@ -268,7 +268,7 @@ class World:
 
     # ── what goes wrong ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _begin(self, fault: Fault) -> None:
+    def begin(self, fault: Fault) -> None:
         """Have a fault happen. Those that last end by themselves."""
         if self.is_healed:
             return

@@ -57,6 +57,18 @@ def test_a_block_that_makes_us_the_primary_lets_us_propose_once():
     assert not bench.engine.status().halted
 
 
+def test_who_was_shown_another_block_asks_at_once_for_the_one_that_f_and_1_members_committed_to():
+    bench = Bench("Anneng")
+    bench.hear("Bohui", pre_prepare(OTHER))
+    bench.hear("Dianneng", Status(0, 1, 0))
+    bench.hear("Chengdian", commit("Chengdian", HEADER))
+    bench.tick(20)
+    assert not bench.said(FetchBlocks), "one member may lie"
+    bench.hear("Dianneng", commit("Dianneng", HEADER))
+    bench.tick(20)
+    assert bench.said(FetchBlocks) == [FetchBlocks(1, 8)]
+
+
 # ── what a peer may cost ──────────────────────────────────────────────────────────────────────────────────────────────
 
 

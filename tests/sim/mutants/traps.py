@@ -17,7 +17,7 @@ TRAPS = (
         "trap-01-quorum-of-2f-and-1",
         "2f + 1 votes decide, also where n is more than 3f + 1",
         (Edit(validators.quorum, "(n + fault_limit(n)) // 2 + 1", "2 * fault_limit(n) + 1"),),
-        0,
+        24,
     ),
     Mutant(
         "trap-02-repeated-voters",
@@ -29,7 +29,7 @@ TRAPS = (
                 "if any(voter >= size for voter in voters):",
             ),
         ),
-        0,
+        7,
     ),
     Mutant(
         "trap-03-trusted-bodies",
@@ -41,7 +41,7 @@ TRAPS = (
                 "proposal.leaves, proposal.bodies = [tx.leaf for tx in transactions], list(transactions)",
             ),
         ),
-        0,
+        15,
     ),
     Mutant(
         "trap-04-primary-prepares",
@@ -55,31 +55,31 @@ TRAPS = (
                 "",
             ),
         ),
-        0,
+        82,
     ),
     Mutant(
         "trap-05-any-digest",
         "votes of a view count together, whatever block they are for",
         (Edit(Tally.supporters, " and vote[0] == digest", ""),),
-        0,
+        6,
     ),
     Mutant(
         "trap-06-unchecked-content",
         "a proposal's transactions are not looked at before PREPARE",
         (Edit(normal._prepare, "proposals.check_content(state, proposal)", "pass"),),
-        0,
+        6,
     ),
     Mutant(
         "trap-06-repeated-transaction",
         "… or all but the repeated ones",
         (Edit(proposal.check_content, "if tx.id in state.window or tx.id in ids:", "if False:"),),
-        0,
+        22,
     ),
     Mutant(
         "trap-07-unchecked-certificate",
         "a VIEW-CHANGE's certificate is believed",
         (Edit(view_change._check_view_change, "check_prepared(state, certificate)", "pass"),),
-        0,
+        4,
     ),
     Mutant(
         "trap-07-unchecked-choice",
@@ -103,7 +103,7 @@ TRAPS = (
         "trap-09-dropped-lock",
         "a VIEW-CHANGE does not show the prepared certificate",
         (Edit(view_change.give_up, "round_.proposal = None", "round_.proposal = round_.lock = None"),),
-        5,
+        0,
     ),
     Mutant(
         "trap-10-lowest-view",
@@ -150,19 +150,19 @@ TRAPS = (
                 "    digest = round_.scope.view_change_digest(view, lock)",
             ),
         ),
-        0,
+        34,
     ),
     Mutant(
         "trap-13-huge-view",
         "one request moves everybody to its view",
         (Edit(view_change.try_follow, "round_.validators.weak_quorum", "1"),),
-        0,
+        8,
     ),
     Mutant(
         "trap-14-no-new-view-timer",
         "nobody times the wait for a NEW-VIEW",
         (Edit(view_change.watch, "running = asking >= round_.validators.quorum", "running = False"),),
-        0,
+        12,
     ),
     Mutant(
         "trap-15-moved-by-nonsense",
@@ -189,7 +189,7 @@ TRAPS = (
                 "        proposal = own[0] if own else proposals.build(state, view)",
             ),
         ),
-        0,
+        21,
     ),
     Mutant(
         "trap-17-lock-for-ever",
@@ -203,7 +203,7 @@ TRAPS = (
                 "            raise PeerError('locked', 'another block is prepared')",
             ),
         ),
-        0,
+        6,
     ),
     Mutant(
         "trap-18-unbounded-buffer",
