@@ -1,11 +1,11 @@
 """`python -m tests.sim --seeds 1000 --jobs 2`; `--seed N` replays one, `--shrink` makes its plan small; `--twins N`;
-`--mutant NAME` and `--mutants` run with deliberate bugs.
+`--mutant NAME` and `--mutants` run with deliberate bugs; `--goodput` measures.
 """
 
 import argparse
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
@@ -14,10 +14,9 @@ from msgspec.structs import replace
 
 from tests.sim.goodput import measure_goodput
 from tests.sim.mutants import MUTANTS, mutated
-from tests.sim.plan import Plan, draw
+from tests.sim.plan import FAMILIES, Plan
 from tests.sim.run import Report, hunt, run_plan, run_seed
 from tests.sim.shrink import shrink, with_nodes
-from tests.sim.twins import draw_twins, run_twins
 
 MUTANT_SEEDS = 200
 """A mutant that none of so many seeds finds is not caught."""
@@ -33,7 +32,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--seed", type=int, help="run this one alone, and show its plan")
     parser.add_argument("--twins", type=int, help="run so many scenarios with doubled members")
-    parser.add_argument("--twins-seed", type=int, help="run this one alone")
+    parser.add_argument("--family", choices=sorted(FAMILIES), default="seed", help="what the seeds are seeds of")
     parser.add_argument("--shrink", action="store_true", help="make a failing seed's plan as small as possible")
     parser.add_argument("--mutant", choices=sorted(MUTANTS), help="with this bug; without a seed, look for one")
     parser.add_argument("--mutants", action="store_true", help="look for a seed for every bug")
@@ -46,33 +45,33 @@ def main() -> int:
         return measure_goodput()
     if options.mutants:
         return _run_mutants(options.jobs)
-    if options.seed is not None or options.twins_seed is not None:
+    if options.twins:
+        options.family, options.seeds = "twins", options.twins
+    if options.seed is not None:
         with mutated(MUTANTS[options.mutant]) if options.mutant else nullcontext():
             return _run_one(options)
     if options.mutant:
         return _run_mutant(options.mutant)
-    if options.twins:
-        return _run_many(run_twins, options.first, options.twins, options.jobs, "--twins-seed")
-    return _run_many(run_seed, options.first, options.seeds or 100, options.jobs, "--seed")
+    return _run_many(options.family, options.first, options.seeds or 100, options.jobs)
 
 
-def _run_many(run: Callable[[int], Report], first: int, count: int, jobs: int, flag: str) -> int:
+def _run_many(family: str, first: int, count: int, jobs: int) -> int:
     began = time.perf_counter()
     failed = steps = blocks = transactions = 0
     busy_s = 0.0
-    for report in _each(run, range(first, first + count), jobs):
+    for report in _each(partial(run_seed, family=family), range(first, first + count), jobs):
         steps, blocks = steps + report.steps, blocks + report.blocks
         transactions, busy_s = transactions + report.transactions, busy_s + report.seconds
         if report.failure:
             failed += 1
             print(f"seed {report.seed}: {report.failure}")
-            print(f"  replay: python -m tests.sim {flag} {report.seed}; make it small with --shrink", flush=True)
+            print(f"  replay: {_command(report.seed, family)}; make it small with --shrink", flush=True)
     print(f"{count - failed} of {count} seeds hold: {steps:,} steps, {blocks:,} blocks, {transactions:,} transactions")
     print(f"{steps / busy_s:,.0f} steps per second and job; {time.perf_counter() - began:,.0f} s in all")
     return 1 if failed else 0
 
 
-def _each(run: Callable[[int], Report], seeds: Iterable[int], jobs: int) -> Iterator[Report]:
+def _each(run: partial[Report], seeds: Iterable[int], jobs: int) -> Iterator[Report]:
     if jobs == 1:
         yield from map(run, seeds)
         return
@@ -82,9 +81,8 @@ def _each(run: Callable[[int], Report], seeds: Iterable[int], jobs: int) -> Iter
 
 def _run_one(options: argparse.Namespace) -> int:
     """One seed, whole or in part, and its plan."""
-    is_twins = options.seed is None
-    seed = options.twins_seed if is_twins else options.seed
-    plan = draw_twins(seed) if is_twins else draw(seed)
+    seed = options.seed
+    plan = FAMILIES[options.family](seed)
     kept = frozenset(map(int, options.only.split(","))) if options.only else frozenset(range(len(plan.faults)))
     if options.only == "":
         kept = frozenset()
@@ -100,7 +98,7 @@ def _run_one(options: argparse.Namespace) -> int:
     _tell_plan(plan, kept)
     print(f"seed {seed}: {report.failure or 'holds'}")
     print(f"  {report.blocks} blocks, {report.transactions} transactions, {report.steps} steps, {report.seconds:.2f} s")
-    command = f"python -m tests.sim --{'twins-seed' if is_twins else 'seed'} {seed}"
+    command = _command(seed, options.family)
     if len(kept) < len(plan.faults):
         command += f" --only {','.join(map(str, sorted(kept)))}" if kept else ' --only ""'
     if options.shrink or options.nodes or options.until is not None:
@@ -109,6 +107,10 @@ def _run_one(options: argparse.Namespace) -> int:
         command += f" --mutant {options.mutant}"
     print(f"  trace {report.trace}; replay: {command}")
     return 1 if report.failure else 0
+
+
+def _command(seed: int, family: str) -> str:
+    return f"python -m tests.sim --seed {seed}" + (f" --family {family}" if family != "seed" else "")
 
 
 def _tell_plan(plan: Plan, kept: frozenset[int]) -> None:
@@ -141,7 +143,8 @@ def _tell_hunt(name: str, report: Report | None) -> bool:
     if report is None:
         print(f"{name}: NOT FOUND ({MUTANTS[name].what})", flush=True)
         return False
-    print(f"{name}: seed {report.seed}: {report.failure[:120]}", flush=True)
+    print(f"{name}: {report.failure[:120]}")
+    print(f"  {_command(report.seed, MUTANTS[name].family)} --mutant {name}", flush=True)
     return True
 
 

@@ -1,5 +1,6 @@
 """I7: nothing that an engine holds grows past its bound, whatever peers and clients send."""
 
+from collections import Counter
 from collections.abc import Iterator
 
 from consensus.round import VIEWS_KEPT
@@ -32,7 +33,8 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     yield "view changes", len(round_.view_changes), n
     yield "heights of checkpoints", len(state.checkpoints), 2 * K
     yield "checkpoints of a height", max(map(len, state.checkpoints.values()), default=0), companies
-    yield "early messages", len(state.later), (K + 1) * companies * VOTE_KINDS
+    early = Counter(peer for _, peer, _ in state.later)
+    yield "early messages of a peer", max(early.values(), default=0), (K + 1) * VOTE_KINDS
     yield "peers", len(state.peers), companies
     yield "repeated", len(state.repeated_ms), companies
     for what, pace in (("answering", state.answering), ("verifying", state.verifying)):

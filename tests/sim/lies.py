@@ -154,15 +154,19 @@ class Replay(Trick):
 
 
 class HugeView(Trick):
-    """Asks for views that are far away."""
+    """Asks for views that are far away, and opens views that are not its own."""
 
     def acts(self) -> None:
         """To all."""
         round_ = self.liar.node.state.round
         view = self.random.choice((round_.view + 1, round_.view + 2, 100, (1 << 32) - 1))
         asked = self.liar.sign_again(ViewChange(round_.height, view, self.liar.voter(), None, bytes(64)))
+        heard = [each for each in self.liar.conspiracy.heard if isinstance(each, PrePrepare)]
         for peer in self.liar.peers:
             self.liar.send(peer, asked)
+            if heard:
+                opened = NewView(round_.height, round_.view + 1, (), heard[-1], bytes(64))
+                self.liar.send(peer, self.liar.sign_again(opened))
 
 
 class Slow(Trick):
@@ -183,7 +187,8 @@ class Flood(Trick):
         state = liar.node.state
         height = state.round.height
         for peer in liar.peers:
-            ahead = height + random.choice((1, 3, 8, 9, 40, random.randrange(1 << 40)))
+            far = random.randrange(1 << 40)
+            ahead = height + random.choice((1, 8, 9, far, far, far))
             first = random.choice((1, height, ahead))
             kinds: tuple[Message, ...] = (
                 Status(random.randrange(height + 1), height - 1, random.randrange(4)),

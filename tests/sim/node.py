@@ -5,7 +5,7 @@ or after any of them.
 from collections.abc import Callable, Sequence
 from random import Random
 
-from consensus.messages import SealedBlock, SealedBlocks
+from consensus.messages import SealedBlock, SealedBlocks, ViewChange
 from consensus.state import State, Timing
 from ledger.errors import ClientError, PeerError
 from ledger.keys import Signer
@@ -97,6 +97,10 @@ class SimNode:
         self._life = 0
         self._ticked_ms = -turn_ms
         self._state: dict[bytes, bytes] = {}
+        self._asked: set[tuple[int, int]] = set()
+        """(height, view) of the VIEW-CHANGEs that it has sent, or may have."""
+        self._given_up = (0, 0)
+        """The (height, view) that its own timer last made it ask for."""
         self._full = False
         self._suspended: list[Effect] = []
         """What waits for room on the disk."""
@@ -140,6 +144,7 @@ class SimNode:
             self.engine = Engine(setup)
         except Exception as error:
             raise InvariantError(f"{self.name} does not start: {error!r}") from error
+        self._asked |= {(height, view) for height, view, kind in self.state.own if kind is ViewChange}
         self._ticked_ms = -self._turn_ms
         self.tick()
         for peer in self._peers:
@@ -272,7 +277,9 @@ class SimNode:
                 raise InvariantError(f"I5: {self.name} accuses {effect.company}: {effect.evidence}")
         elif isinstance(effect, Log):
             if self.is_honest and effect.event == "view timed out":
-                self._checker.late.add((int(effect.fields["height"]), int(effect.fields["view"])))
+                height, view = int(effect.fields["height"]), int(effect.fields["view"])
+                self._checker.late.add((height, view))
+                self._given_up = height, view + 1
         elif isinstance(effect, Halt):
             if self.is_honest:
                 raise InvariantError(f"{self.name} halted: {effect.error}")
@@ -281,7 +288,22 @@ class SimNode:
     def _send(self, effect: Send, peers: list[str] | tuple[str, ...]) -> None:
         if self.is_honest:
             self._checker.sent(self.name, effect.message)
+            if isinstance(effect.message, ViewChange):
+                self._check_cause(effect.message)
         self._network.send(self.name, tuple(peers), effect.message)
+
+    def _check_cause(self, message: ViewChange) -> None:
+        """I6: a member asks for a view when its timer ran out, or with f + 1 members, never because somebody lies."""
+        place = message.height, message.view
+        if place in self._asked:
+            return
+        self._asked.add(place)
+        round_ = self.state.round
+        if place == self._given_up or round_.height != message.height:
+            return
+        others = [change for change in round_.view_changes.values() if change.voter != message.voter]
+        if sum(change.view >= message.view for change in others) < round_.validators.weak_quorum:
+            raise InvariantError(f"I6: {self.name} asks for view {message.view} of height {message.height}, uncaused")
 
     def _verify_all(self, effect: Verify) -> None:
         """As the admission does: bad bytes and bad signatures are dropped."""

@@ -3,7 +3,7 @@
 The list is drawn up front from the seed, so a failing run is made smaller by leaving faults out, and read by a person.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from random import Random
 from typing import Literal
@@ -32,6 +32,10 @@ QUICK = Timing(view_ms=200, view_ms_max=800, bodies_ms=20, status_ms=300, still_
 TURN_MS = 10
 KEYS_MAX = 16
 """Vote keys of a member in one run."""
+TWINS_MS = 800
+"""A few heights, each with a few views."""
+LOCKS_MS = 30_000
+"""Some hundred views."""
 
 Moment = Literal["before", "in", "after"]
 
@@ -79,8 +83,8 @@ class Rounds(Struct, frozen=True, tag="rounds"):
     salt: int
     fair_percent: int
     """Of the views, nothing is lost."""
-    is_deaf: bool
-    """Whether fetched blocks are lost as well: nobody learns by catch-up what a view decided."""
+    deaf_percent: int
+    """Of the views, fetched blocks are lost as well: nobody learns by catch-up what a view decided."""
 
 
 class Full(Struct, frozen=True, tag="full"):
@@ -245,6 +249,51 @@ def _with_decisions(random: Random, plan: Plan) -> Plan:
     return replace(plan, spares=spares, faults=tuple(faults))
 
 
+def draw_locks(seed: int) -> Plan:
+    """A long fight over few heights: views that leave locks behind, alone, or with power cuts of everybody, or with
+    liars who show locks that are none.
+    """
+    random = Random(seed)
+    nodes = random.choice((4, 4, 4, 7))
+    names = NAMES[:nodes]
+    faults: list[Fault] = [Rounds(0, LOCKS_MS, random.randrange(1 << 32), 0, 100)]
+    liars: tuple[str, ...] = ()
+    if seed % 3 == 1:
+        for at_ms in _times(random, 500, LOCKS_MS):
+            faults += [Crash(at_ms, name, 0, "before", random.randrange(20, 100)) for name in names]
+    elif seed % 3 == 2:
+        liars = tuple(sorted(random.sample(names, fault_limit(nodes))))
+        tricks = ("forge-certificate", random.choice(("equivocate", "vote-for-all")))
+        faults += [Lie(0, LOCKS_MS, name, trick, 50, random.randrange(1 << 16)) for name in liars for trick in tricks]
+    return Plan(
+        nodes,
+        byzantine=liars,
+        faults=tuple(sorted(faults, key=lambda fault: fault.at_ms)),
+        fault_ms=LOCKS_MS,
+        submit_every_ms=50,
+        timing=QUICK,
+        turn_ms=TURN_MS,
+    )
+
+
+def draw_twins(seed: int) -> Plan:
+    """Twins (Bano and others, 2020): a Byzantine member is two correct ones with one key, and partitions that change
+    with the view make them contradict each other. Four members and one twin, or seven and two; small, for there are
+    many.
+    """
+    random = Random(seed)
+    nodes = random.choice((4, 4, 4, 7))
+    twins = tuple(sorted(random.sample(NAMES[:nodes], 1 if nodes == 4 else 2)))
+    rounds = Rounds(0, TWINS_MS, random.randrange(1 << 32), random.choice((0, 0, 20)), random.choice((0, 50, 80)))
+    return Plan(
+        nodes, twins=twins, faults=(rounds,), fault_ms=TWINS_MS, submit_every_ms=30, timing=QUICK, turn_ms=TURN_MS
+    )
+
+
+FAMILIES: dict[str, Callable[[int], Plan]] = {"seed": draw, "twins": draw_twins, "locks": draw_locks}
+"""Kinds of runs, and how the plan of a seed is drawn for each."""
+
+
 def _times(random: Random, mean_ms: int, end_ms: int) -> Iterator[int]:
     """Random times up to the end, so far apart in the mean."""
     at_ms = 0
@@ -299,8 +348,7 @@ def _cuts(random: Random, names: tuple[str, ...], end_ms: int) -> Iterator[Fault
 
 def _rounds(random: Random, _names: tuple[str, ...], end_ms: int) -> Iterator[Fault]:
     at_ms = random.choice((0, end_ms // 2))
-    fair_percent, is_deaf = random.choice((0, 20, 40)), random.random() < 0.1
-    yield Rounds(at_ms, end_ms, random.randrange(1 << 16), fair_percent, is_deaf)
+    yield Rounds(at_ms, end_ms, random.randrange(1 << 16), random.choice((0, 20, 40)), random.choice((0, 50, 100)))
 
 
 def _full(random: Random, names: tuple[str, ...], end_ms: int) -> Iterator[Fault]:

@@ -1,13 +1,13 @@
 """One run of a seed, and what it says."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from msgspec import Struct
 
 from tests.sim.checker import InvariantError
 from tests.sim.mutants import MUTANTS, mutated
-from tests.sim.plan import BLOCKS_MIN, EVENTS_MIN, Plan, draw
+from tests.sim.plan import BLOCKS_MIN, EVENTS_MIN, FAMILIES, Plan
 from tests.sim.world import World
 
 
@@ -51,18 +51,14 @@ def run_plan(seed: int, plan: Plan) -> Report:
     )
 
 
-def run_seed(seed: int) -> Report:
+def run_seed(seed: int, family: str = "seed") -> Report:
     """Run a seed's own plan."""
-    return run_plan(seed, draw(seed))
+    return run_plan(seed, FAMILIES[family](seed))
 
 
 def hunt(name: str, seeds: Iterable[int]) -> Report | None:
-    """The first failing run with a bug in; None if no seed finds it."""
+    """The first failing run with a bug in, of the mutant's own seed or of these; None if none fails."""
     mutant = MUTANTS[name]
-    run = RUNNERS[mutant.family]
     with mutated(mutant):
-        return next((report for seed in (mutant.seed, *seeds) if (report := run(seed)).failure), None)
-
-
-RUNNERS: dict[str, Callable[[int], Report]] = {"seed": run_seed}
-"""How the seeds of a family are run."""
+        runs = (run_seed(seed, mutant.family) for seed in (mutant.seed, *seeds))
+        return next((report for report in runs if report.failure), None)

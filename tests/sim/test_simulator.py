@@ -14,7 +14,6 @@ from tests.sim.plan import BLOCKS_MIN, EVENTS_MIN, Cut, Plan, draw
 from tests.sim.run import hunt, run_plan, run_seed
 from tests.sim.shrink import shrink
 from tests.sim.tricks import TRICKS
-from tests.sim.twins import run_twins
 from tests.sim.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -37,13 +36,18 @@ def test_many_seeds_hold(first):
 
 @pytest.mark.parametrize("first", range(0, 200, 50))
 def test_twins_hold(first):
-    assert [report.failure for seed in range(first, first + 50) if (report := run_twins(seed)).failure] == []
+    assert [report.failure for seed in range(first, first + 50) if (report := run_seed(seed, "twins")).failure] == []
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_fights_over_locks_hold(seed):
+    assert run_seed(seed, "locks").failure == ""
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(200, 10_200, 500))
 def test_many_twins_hold(first):
-    assert [report.failure for seed in range(first, first + 500) if (report := run_twins(seed)).failure] == []
+    assert [report.failure for seed in range(first, first + 500) if (report := run_seed(seed, "twins")).failure] == []
 
 
 def test_a_seed_replays_to_the_same_trace_whatever_the_hash_seed():

@@ -288,7 +288,9 @@ class World:
                 self.network.weather = Weather(muted="Commit")
             after(fault.for_ms, self._end_cut, fault)
         elif isinstance(fault, Rounds):
-            self.network.rounds = RoundsAdversary(fault, list(self.nodes), self._locked)
+            self.network.rounds = RoundsAdversary(
+                fault, list(self.nodes), self._locked, self._place, lambda: self.scheduler.now_ms
+            )
             after(fault.for_ms, self.network.end_rounds, fault)
         elif isinstance(fault, Full):
             self.nodes[fault.node].fill_disk(fault.first)
@@ -314,6 +316,11 @@ class World:
         """A member with its vote key after so many changes."""
         company_key, vote_key = (self._signers[name][at].public_key for at in (0, change))
         return Validator(name, company_key, vote_key, hashlib.sha256(name.encode()).digest())
+
+    def _place(self, name: str) -> tuple[int, int]:
+        """The height and view in which a node stands."""
+        node = self.nodes[name]
+        return (node.state.round.height, node.state.round.view) if node.is_up else (0, 0)
 
     def _locked(self, height: int) -> list[str]:
         """Who holds a prepared certificate at a height, that of the highest view last."""

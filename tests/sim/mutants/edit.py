@@ -32,7 +32,7 @@ class Mutant(NamedTuple):
     seed: int
     """A seed that finds it in this version of the engine. A change of timing moves a bug to another seed."""
     family: str = "seed"
-    """`seed`: the plans that are drawn from seeds; `twins`: the twins scenarios."""
+    """Of the seed: a name in `tests.sim.plan.FAMILIES`."""
 
 
 def compiled(edits: list[Edit]) -> CodeType:

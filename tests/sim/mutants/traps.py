@@ -86,6 +86,7 @@ TRAPS = (
         "a NEW-VIEW's choice is not computed again",
         (Edit(view_change._check_new_view, " or not (fresh or bound):", ":"),),
         0,
+        "locks",
     ),
     Mutant(
         "trap-08-first-certificate",
@@ -98,6 +99,7 @@ TRAPS = (
             ),
         ),
         0,
+        "locks",
     ),
     Mutant(
         "trap-09-dropped-lock",
@@ -110,6 +112,7 @@ TRAPS = (
         "the certificate of the lowest view binds",
         (Edit(certificates.choose, "return max(", "return min("),),
         0,
+        "locks",
     ),
     Mutant(
         "trap-11-new-header",
@@ -138,6 +141,7 @@ TRAPS = (
         "a restart forgets prepared certificates",
         (Edit(recovery.restore, "state.found_locks[height] = record", "pass"),),
         0,
+        "locks",
     ),
     Mutant(
         "trap-12-shown-once",
