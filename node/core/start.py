@@ -9,7 +9,9 @@ import gc
 import shutil
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import structlog
 import uvloop
@@ -49,23 +51,38 @@ async def _join(home: Home, config: Config) -> None:
             log.error("ledger_missing", ledger=str(home.ledger), hint=LEDGER_MISSING_HINT)
         if home.rejoin.exists() or (is_new and config.store.join == "snapshot"):
             contexts = tls_contexts(home, config, home.passphrase(config))
-            if await Joining(home, config, home.genesis(), contexts).run():
-                home.rejoin.unlink(missing_ok=True)
+            is_joined = await Joining(home, config, home.genesis(), contexts).run()
+            if not is_joined and home.rejoin.exists():
+                # Started anyway, it would be told the same by its peers, and start again, for ever.
+                raise ClientError(
+                    "history-pruned",
+                    "the peers have pruned the blocks that this node needs, and offer no snapshot; set "
+                    "store.snapshot_every on them (or `pilechain snapshot create` on one), then start this node again",
+                )
         else:
             shutil.rmtree(home.joining, ignore_errors=True)  # of a join that a crash ended when its ledger was whole
 
 
 async def _run(home: Home, config: Config) -> None:
-    await _join(home, config)
+    _on_signals(cast("asyncio.Task[None]", asyncio.current_task()).cancel)
+    try:
+        await _join(home, config)
+    except asyncio.CancelledError:
+        log.info("join_stopped")
+        return
     core = Core(home, config)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, core.stop)
+    _on_signals(core.stop)
     # What exists now lives as long as the process. Work comes and goes by the ten thousand without cycles; the default
     # thresholds would walk all that waits, for tens of milliseconds, again and again.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
     await core.run()
+
+
+def _on_signals(stop: Callable[[], object]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
 
 
 def main(folder: Path) -> int:

@@ -3,13 +3,14 @@
 import asyncio
 import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import structlog
 
 from consensus.messages import decode_message
 from ledger.codec import encode
-from ledger.errors import ClientError, PeerError
+from ledger.errors import ClientError, OurError, PeerError
 from ledger.genesis import Genesis
 from node.clock import steady_ms
 from node.config import Config, split_address
@@ -70,18 +71,22 @@ class Joining:
         self._do: dict[type[Any], Callable[[Any], None]] = {
             Ask: lambda action: self._network.send((action.peer,), encode(action.message), droppable=False),
             Drop: self._drop,
-            Begin: self._begin,
             Keep: self._keep,
             Learn: self._learn,
         }
         self._received_bytes = 0
+        self._busy_ms = 0
+        """How long the plan has stood still; on its clock nobody is late because we were busy."""
+        self._bug: BaseException | None = None
+        self._is_stopping = False
 
     async def run(self) -> bool:
-        """Join; False if the chain is to be executed from its beginning, because no peer has a snapshot.
+        """Join; False if the chain is to be executed from its beginning, because the peers have no snapshot. May be
+        cancelled; what is here already stays for the next attempt.
 
-        Raises ClientError `join-failed`, `trust-later`, `disk-full`, `p2p-listen`.
+        Raises ClientError `join-failed`, `trust-later`, `disk-full`, `p2p-listen`, and our own bug as it is.
         """
-        asyncio.get_running_loop().set_exception_handler(_on_loop_error)
+        asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         self._network.start(split_address(self._config.p2p.listen))
         self._network.dial(self._addresses)
         log.info("join_started", peers=len(self._addresses), wanted=self._begun() or "newest")
@@ -98,7 +103,7 @@ class Joining:
         if isinstance(end, Replay):
             log.info("join_by_replay", reason="the peers have no snapshot")
             return False
-        await asyncio.to_thread(self._build, end.offer)
+        await self._in_thread(self._build, end.offer)
         return True
 
     async def _fetch(self) -> Finish | Replay | GiveUp:
@@ -109,7 +114,12 @@ class Joining:
             for action in self._turn():
                 if isinstance(action, Finish | Replay | GiveUp):
                     return action
-                self._do[type(action)](action)
+                if isinstance(action, Begin):
+                    await self._begin(action)
+                else:
+                    self._do[type(action)](action)
+            if self._bug:
+                raise self._bug
             now_s = asyncio.get_running_loop().time()
             if missing != self._plan.missing:
                 missing, said_s = self._plan.missing, now_s
@@ -126,7 +136,7 @@ class Joining:
 
     def _turn(self) -> list[Action]:
         event = self._inbox.take()
-        plan, now_ms = self._plan, steady_ms()
+        plan, now_ms = self._plan, steady_ms() - self._busy_ms
         if isinstance(event, RawMessage):
             peer = event.peer
             if self._inbox.is_drained(peer):
@@ -150,11 +160,14 @@ class Joining:
         self._inbox.drop(action.peer)
         self._network.cut(action.peer)
 
-    def _begin(self, action: Begin) -> None:
+    async def _begin(self, action: Begin) -> None:
         offer, folder = action.offer, self._home.joining
         kept = sorted(folder.iterdir()) if self._begun() == offer.height else []
         if kept:
-            self._plan.have((path.name, path.read_bytes()) for path in kept)
+            # In a thread: proving some hundred chunks takes ten seconds, and peers cut off who is silent for so long.
+            began_ms = steady_ms()
+            await self._in_thread(self._plan.have, ((path.name, self._read(path)) for path in kept))
+            self._busy_ms += steady_ms() - began_ms
         else:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -182,7 +195,7 @@ class Joining:
         folder = self._home.joining
 
         def piece(name: str) -> bytes:
-            return (folder / name).read_bytes()
+            return self._read(folder / name)
 
         changes = [change for change in self._plan.trust.changes if change.next_set.epoch <= offer.epoch]
         try:
@@ -199,13 +212,38 @@ class Joining:
             raise ClientError(
                 "disk-full", f"{self._home.ledger}: {error}; make room, or raise store.map_bytes"
             ) from error
+        self._home.rejoin.unlink(missing_ok=True)
         shutil.rmtree(folder)
         log.info("joined", height=offer.height, bytes=self._received_bytes)
 
+    # ── inside ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-def _on_loop_error(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """An exception that nobody caught: a connection's costs that connection, any other is told as usual."""
-    if "transport" in context or "protocol" in context:
-        log.info("connection_failed", what=context["message"])
-    else:
-        loop.default_exception_handler(context)
+    async def _in_thread(self, work: Callable[..., None], *arguments: object) -> None:
+        """Do what takes long. When this is cancelled, the work ends at its next piece, and is waited for: it must not
+        go on behind the back of whoever starts next.
+        """
+        task = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self._is_stopping = True
+            await asyncio.gather(task, return_exceptions=True)
+            raise
+
+    def _read(self, path: Path) -> bytes:
+        if self._is_stopping:
+            raise _StoppedError
+        return path.read_bytes()
+
+    def _on_loop_error(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """An exception that nobody caught: a connection's costs that connection, any other is our own bug."""
+        error = context.get("exception")
+        if "transport" in context or "protocol" in context:
+            log.info("connection_failed", what=context["message"])
+        else:
+            self._bug = error or OurError("loop-error", str(context["message"]))
+            self._inbox.ring()
+
+
+class _StoppedError(Exception):
+    """The node is told to stop; ends the work of a thread."""
