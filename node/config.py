@@ -98,7 +98,7 @@ class StoreSection(Struct, frozen=True):
     """How a node without a ledger gets it: by executing all blocks, or by the newest snapshot of its peers."""
     trust_height: Annotated[int, Meta(ge=0, description="a height, 0 for none")] = 0
     """A block that is known to be true, from a partner or a page of the explorer: keys of members that left long ago
-    could seal a false history, and a node that joins cannot tell the two apart.
+    could seal a false history, and a node that joins by snapshot cannot tell the two apart. Together with its hash.
     """
     trust_hash: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?$", description="a header hash of 64 hex digits")] = ""
     """That block's header hash."""
