@@ -167,6 +167,19 @@ def donor_of(pieces: Pieces, pieces_max: int) -> Answer:
     return answer
 
 
+def slow_down(joining: Joining, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Let it take a tenth of a second to read a piece; the pieces that are read."""
+    read, reads = joining._read, list[Path]()
+
+    def slowly(path: Path) -> bytes:
+        reads.append(path)
+        time.sleep(0.1)
+        return read(path)
+
+    monkeypatch.setattr(joining, "_read", slowly)
+    return reads
+
+
 async def test_F13_a_stopped_join_goes_on_and_proves_what_is_here_beside_the_loop(tmp_path, pieces, monkeypatch):
     genesis = pieces.chain.genesis
     async with World(tmp_path, donor_of(pieces, 4), genesis) as world, asyncio.timeout(60):
@@ -185,8 +198,7 @@ async def test_F13_a_stopped_join_goes_on_and_proves_what_is_here_beside_the_loo
         world.peer.delay_s = 0.2
 
         slow = world.joining()
-        read = slow._read
-        monkeypatch.setattr(slow, "_read", lambda path: (time.sleep(0.1), read(path))[1])
+        slow_down(slow, monkeypatch)
         join = asyncio.ensure_future(slow.run())
         latest, longest_s, asked = time.monotonic(), 0.0, len(world.peer.asked)
         while not join.done():
@@ -208,14 +220,7 @@ async def test_F13_a_stop_while_the_store_is_built_waits_for_the_thread_and_leav
 ):
     async with World(tmp_path, donor_of(pieces, 1_000), pieces.chain.genesis) as world, asyncio.timeout(60):
         joining = world.joining()
-        read, reads = joining._read, []
-
-        def slowly(path: Path) -> bytes:
-            reads.append(path)
-            time.sleep(0.1)
-            return read(path)
-
-        monkeypatch.setattr(joining, "_read", slowly)
+        reads = slow_down(joining, monkeypatch)
         join = asyncio.ensure_future(joining.run())
         while not reads:
             await asyncio.sleep(0.01)
