@@ -29,7 +29,7 @@ from ledger.mmr import Mmr
 from ledger.snapshot import CHUNK_BYTES_MAX, Manifest, pack_chunk, unpack_chunk
 from node.core.donor import Donor
 from node.join.actions import Ask, Begin, Drop, Finish, GiveUp, Keep, Replay, block_piece, chunk_piece
-from node.join.plan import WAIT_MS, JoinPlan
+from node.join.plan import JoinPlan
 from node.join.trust import Pin
 from node.storage.store import Store
 from tests.unit.test_snapshot import make, make_small, read
@@ -292,55 +292,6 @@ def test_F13_nobody_but_liars_ends_the_join_with_all_of_them_named(honest, name)
     assert isinstance(end, GiveUp)
     assert set(world.dropped) == {"A", "B"}
     assert all(name in end.reason for name in "AB")
-
-
-def test_F13_a_chain_without_snapshots_is_replayed(honest):
-    none = HARMLESS["no snapshot"](honest)
-    assert isinstance(World({"A": none, "B": none}).run(), Replay)
-    assert isinstance(World({"A": none, "Liar": NAMED["forged seal"][1](honest)}).run(), Replay)
-    mute = World({"A": none, "Mute": NAMED["mute"][1](honest)})
-    assert isinstance(mute.run(), Replay)
-    assert mute.dropped == {"Mute": "join-mute"}
-
-
-def test_F13_one_peers_word_that_there_is_no_snapshot_starts_no_replay(honest):
-    none = HARMLESS["no snapshot"](honest)
-    assert isinstance(World({"A": none, "Honest": slowly(8_000)(honest)}).run(), Finish)
-    two = World({"A": none, "B": none, "Mute": NAMED["mute"][1](honest)})
-    assert isinstance(two.run(until_ms=10_000), Replay), "among f + 1 is an honest one"
-
-
-def test_F13_liars_among_the_configured_peers_do_not_end_a_join_that_an_honest_member_dialled_into(honest):
-    liar = NAMED["forged seal"][1](honest)
-    for peers in ({"A", "B"}, {"Honest", "C"}):  # two dropped, as many as are configured
-        world = World({"A": liar, "B": liar, "Honest": slowly(500)(honest)}, peers=frozenset(peers))
-        assert isinstance(world.run(), Finish)
-        assert set(world.dropped) == {"A", "B"}
-
-
-def test_F13_configured_peers_that_are_not_there_yet_are_waited_for(honest):
-    liar = NAMED["forged seal"][1](honest)
-    world = World({"A": liar, "B": liar}, peers=frozenset({"A", "Honest"}))
-    assert world.run(until_ms=60_000) is None
-    world.donors["Honest"] = honest
-    world.perform(world.plan.peer_up("Honest", world.now_ms))
-    assert isinstance(world.run(), Finish)
-
-
-def test_F13_without_peers_the_settings_are_named_and_not_liars():
-    end = World({}).run()
-    assert isinstance(end, GiveUp)
-    assert "p2p.peers is empty" in end.reason
-
-
-def test_F13_donors_that_are_of_no_use_are_not_waited_for_for_ever(honest):
-    world = World({"A": HARMLESS["chunks it has no more"](honest)})
-    end = world.run()
-    assert isinstance(end, GiveUp), "a snapshot that is gone meanwhile is no young chain"
-    assert end.code == "join-failed"
-    assert WAIT_MS <= world.now_ms <= 2 * WAIT_MS
-    on_old_machine = JoinPlan(GENESIS, None, frozenset("A"), 0).peer_up("A", 9 * WAIT_MS)
-    assert not any(isinstance(action, GiveUp) for action in on_old_machine), "time counts from the first donor on"
 
 
 def test_F13_donors_share_the_work(honest):
