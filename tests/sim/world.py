@@ -35,12 +35,10 @@ ASK_MS = 500
 """How often a client looks."""
 BOUNDS_EVERY = 32
 """Ticks between two looks at a node's queues."""
-HEAL_MS_MAX = 600_000
-"""Ends a run whose nodes do not settle; the real limit is counted in views."""
-STILL_MS_MAX = 60_000
-"""Longest that nothing is sealed after healing, though something waits or an idle block is due every 5 s: a hundred
-times the patience of these nodes.
-"""
+HEAL_VIEWS_MAX = 3_000
+"""Ends a run whose nodes do not settle, in first time-outs; the real limit is counted in views."""
+STILL_VIEWS_MAX = 300
+"""Longest that nothing is sealed after healing, likewise, though something waits or an idle block is due every 5 s."""
 FAULTY_BLOCKS_MAX = 100
 """The faults end earlier when so many blocks are committed: other seeds say more than more of the same."""
 SUBMIT_HEALED_MS = 40
@@ -142,12 +140,13 @@ class World:
         """Let time pass until a condition holds. Raises InvariantError if the chain stands still meanwhile, or wastes
         views.
         """
-        end_ms = self.scheduler.now_ms + HEAL_MS_MAX
+        view_ms = self.plan.timing.view_ms
+        end_ms = self.scheduler.now_ms + HEAL_VIEWS_MAX * view_ms
         moved_ms, sealed = self.scheduler.now_ms, self.checker.sealed
         while not self.run_until(condition, 1_000):
             if self.checker.sealed > sealed:
                 moved_ms, sealed = self.scheduler.now_ms, self.checker.sealed
-            if self.scheduler.now_ms > min(end_ms, moved_ms + STILL_MS_MAX):
+            if self.scheduler.now_ms > min(end_ms, moved_ms + STILL_VIEWS_MAX * view_ms):
                 raise InvariantError(f"I6: the chain stands still after healing: {self.describe()}")
             self._check_views()
         self._check_views()

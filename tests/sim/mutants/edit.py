@@ -39,6 +39,7 @@ def compiled(edits: list[Edit]) -> CodeType:
     """The code of a function after some edits of it."""
     function = edits[0].function
     source = textwrap.dedent(inspect.getsource(function))
+    source = source[source.index("def ") :]  # without decorators, which register the right one
     for edit in edits:
         if edit.old not in source:
             raise AssertionError(f"{function.__qualname__} no longer contains {edit.old!r}: the mutant must follow it")

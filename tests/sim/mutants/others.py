@@ -1,6 +1,7 @@
 """Bugs beside the traps: of the disk, of the replay window, of the contracts."""
 
 from consensus import recovery, replay
+from contracts import money
 from node.engine import Engine
 from tests.sim.mutants.edit import Edit, Mutant
 
@@ -34,5 +35,11 @@ OTHERS = (
         "a transaction of an earlier block may come again",
         (Edit(replay.ReplayWindow.__contains__, "return transaction_id in self._ids", "return False"),),
         1,
+    ),
+    Mutant(
+        "free-payments",
+        "whoever pays keeps the money",
+        (Edit(money.pay, "Wallet(payer.home, payer.balance_fen - amount_fen)", "payer"),),
+        3,
     ),
 )

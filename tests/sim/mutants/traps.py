@@ -11,7 +11,7 @@ TRAPS = (
         "trap-01-short-quorum",
         "n - f - 1 votes decide",
         (Edit(validators.quorum, "(n + fault_limit(n)) // 2 + 1", "n - fault_limit(n) - 1"),),
-        8,
+        3,
     ),
     Mutant(
         "trap-01-quorum-of-2f-and-1",
@@ -55,19 +55,19 @@ TRAPS = (
                 "",
             ),
         ),
-        82,
+        94,
     ),
     Mutant(
         "trap-05-any-digest",
         "votes of a view count together, whatever block they are for",
         (Edit(Tally.supporters, " and vote[0] == digest", ""),),
-        6,
+        4,
     ),
     Mutant(
         "trap-06-unchecked-content",
         "a proposal's transactions are not looked at before PREPARE",
         (Edit(normal._prepare, "proposals.check_content(state, proposal)", "pass"),),
-        6,
+        8,
     ),
     Mutant(
         "trap-06-repeated-transaction",
@@ -85,7 +85,7 @@ TRAPS = (
         "trap-07-unchecked-choice",
         "a NEW-VIEW's choice is not computed again",
         (Edit(view_change._check_new_view, " or not (fresh or bound):", ":"),),
-        0,
+        14,
         "locks",
     ),
     Mutant(
@@ -98,7 +98,7 @@ TRAPS = (
                 "return next(iter(certificates), None)",
             ),
         ),
-        0,
+        12,
         "locks",
     ),
     Mutant(
@@ -140,7 +140,7 @@ TRAPS = (
         "trap-12-forgotten-locks",
         "a restart forgets prepared certificates",
         (Edit(recovery.restore, "state.found_locks[height] = record", "pass"),),
-        0,
+        4,
         "locks",
     ),
     Mutant(
@@ -180,7 +180,7 @@ TRAPS = (
                 "            view_change.give_up(self.state, self.state.round.view + 1)",
             ),
         ),
-        0,
+        4,
     ),
     Mutant(
         "trap-16-old-block",
@@ -193,7 +193,7 @@ TRAPS = (
                 "        proposal = own[0] if own else proposals.build(state, view)",
             ),
         ),
-        21,
+        3,
     ),
     Mutant(
         "trap-17-lock-for-ever",
@@ -207,13 +207,13 @@ TRAPS = (
                 "            raise PeerError('locked', 'another block is prepared')",
             ),
         ),
-        6,
+        1,
     ),
     Mutant(
         "trap-18-unbounded-buffer",
         "messages of any later height are kept",
         (Edit(state.State.keep_for_later, "if height > self.round.height + K:", "if False:"),),
-        0,
+        18,
     ),
     Mutant(
         "trap-19-unchecked-seal",
@@ -227,7 +227,7 @@ TRAPS = (
                 "    header, result = decode(Header, block.sealed.header), decode(Result, block.sealed.result)",
             ),
         ),
-        0,
+        7,
     ),
     Mutant(
         "trap-19-early-truncate",
@@ -239,7 +239,7 @@ TRAPS = (
                 "state.checkpoints.pop(height, None)\n    state.out.append(Truncate(height))",
             ),
         ),
-        0,
+        15,
     ),
     Mutant(
         "trap-20-committed-twice",
@@ -276,7 +276,7 @@ TRAPS = (
         "trap-23-one-reply",
         "a client believes a block that one member sealed",
         (Edit(block.check_sealed, "or len(voters) < validators.quorum", "or len(voters) < 1"),),
-        0,
+        2,
     ),
     Mutant(
         "trap-24-proposals-timed",
