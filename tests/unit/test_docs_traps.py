@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from msgspec import Struct
 
+from tests.sim.mutants import MUTANTS
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -18,7 +20,7 @@ class Row(Struct):
     guards: list[str]
     """file:function"""
     tests: set[str]
-    mutant: str
+    mutants: list[str]
 
 
 @cache
@@ -31,7 +33,7 @@ def rows() -> list[Row]:
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if cells[0].isdigit():
             quoted = [re.findall(r"`([^`]+)`", cell) for cell in cells]
-            found.append(Row(int(cells[0]), quoted[2], set(quoted[3]), quoted[4][0]))
+            found.append(Row(int(cells[0]), quoted[2], set(quoted[3]), quoted[4]))
     return found
 
 
@@ -46,7 +48,12 @@ def named_tests() -> dict[int, set[str]]:
 
 def test_every_trap_has_a_row_in_order():
     assert [row.number for row in rows()] == list(range(1, 25))
-    assert [row.mutant for row in rows()] == [f"trap-{number:02}-…" for number in range(1, 25)]
+
+
+def test_every_row_names_all_mutants_of_its_trap():
+    for row in rows():
+        assert row.mutants
+        assert row.mutants == [name for name in MUTANTS if name.startswith(f"trap-{row.number:02}-")]
 
 
 def test_every_row_names_all_tests_of_its_trap():
