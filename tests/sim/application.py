@@ -24,7 +24,7 @@ from ledger.keys import Signer
 from ledger.tariff import Period, Tariff
 from ledger.terms import DECISION_DELAY, Terms, Timeline, advance, first_timeline, terms_at
 from ledger.transaction import Body, Branch, ExpiryClass, sign_transaction
-from ledger.validators import Validator, ValidatorSet
+from ledger.validators import Failure, Validator, ValidatorSet
 from tests.sim.signing import make_signer
 
 GENESIS_TIME_MS = 1_700_000_000_000
@@ -38,7 +38,7 @@ class Application(Protocol):
     genesis: Genesis
     first_state: dict[bytes, bytes]
 
-    def execute(self, state: dict[bytes, bytes], block: Block) -> dict[bytes, bytes]:
+    def execute(self, state: dict[bytes, bytes], block: Block, failures: tuple[Failure, ...]) -> dict[bytes, bytes]:
         """The state after a block, as a new dict."""
 
     def timeline(self, state: dict[bytes, bytes]) -> Timeline:
@@ -74,7 +74,7 @@ class KeyValue:
         self._chain_id = self.genesis.hash()
         self._client = make_signer(bytes(32), real_signatures)
 
-    def execute(self, state: dict[bytes, bytes], block: Block) -> dict[bytes, bytes]:
+    def execute(self, state: dict[bytes, bytes], block: Block, failures: tuple[Failure, ...]) -> dict[bytes, bytes]:
         """Each transaction chains its id onto its key's value, so any other order shows."""
         after = dict(state)
         height, timeline = block.header.height, self.timeline(state)
@@ -154,7 +154,7 @@ class Contracts:
         """Height and state of the newest block that some node executed: what the clients see."""
         self._counter = 0
 
-    def execute(self, state: dict[bytes, bytes], block: Block) -> dict[bytes, bytes]:
+    def execute(self, state: dict[bytes, bytes], block: Block, failures: tuple[Failure, ...]) -> dict[bytes, bytes]:
         """As the daemon does; the receipts go into the state as well, so that they must be equal."""
         header = block.header
         given = executor.BlockInput(
@@ -163,6 +163,7 @@ class Contracts:
             time_ms=header.time_ms,
             proposer=header.proposer,
             transactions=block.transactions,
+            failures=failures,
         )
         outcome = executor.run(MemoryState(state), given)
         memory = MemoryState(state)

@@ -326,7 +326,7 @@ class SimNode:
             votes = entry.certificate.commits if entry.certificate else entry.seal.seal if entry.seal else ()
             members = self.state.validators_at(block.header.height).validators
             self._checker.committed(self.name, block, frozenset(members[vote.voter].name for vote in votes))
-        self._state = self._application.execute(self._state, block)
+        self._state = self._application.execute(self._state, block, effect.failures)
         digest = root(self._state)
         timeline = self._application.timeline(self._state)
         outcome = Outcome(block.header.height, block.hash, digest, digest, timeline, self._state)
