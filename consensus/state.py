@@ -255,7 +255,8 @@ class State:
         """Our position among those who vote on a height; None if we do not."""
         if self.me is None or self.disk_full:
             return None
-        validators = self.validators_at(height)
+        # The open height is what is asked for a hundred times per block: its round knows.
+        validators = self.round.validators if height == self.round.height else self.validators_at(height)
         index = validators.index_of(self.me)
         return None if index is None or validators.validators[index].vote_key not in self.signers else index
 

@@ -93,7 +93,7 @@ def _check_view_change(state: State, message: ViewChange) -> None:
 def try_follow(state: State) -> bool:
     """Join f + 1 members that want later views: one of them is honest. A huge view of fewer moves nobody (trap 13)."""
     round_ = state.round
-    if state.position(round_.height) is None:
+    if not round_.view_changes or state.position(round_.height) is None:
         return False
     later = sorted((change.view for change in round_.view_changes.values() if change.view > round_.view), reverse=True)
     if len(later) < round_.validators.weak_quorum:

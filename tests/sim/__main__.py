@@ -39,7 +39,8 @@ def main() -> int:
     parser.add_argument("--goodput", action="store_true", help="transactions per second with mute and lying members")
     parser.add_argument("--only", help="with --seed: keep only these faults (numbers, commas)")
     parser.add_argument("--nodes", type=int, help="with --seed: the first so many members")
-    parser.add_argument("--until", type=int, help="with --seed: heal after so many ms, and ask for no more blocks")
+    parser.add_argument("--until", type=int, help="with --seed: heal after so many ms")
+    parser.add_argument("--blocks", type=int, help="with --seed: then go on until there are so many blocks")
     options = parser.parse_args()
     if options.goodput:
         return measure_goodput()
@@ -89,7 +90,9 @@ def _run_one(options: argparse.Namespace) -> int:
     if options.nodes:
         plan = with_nodes(plan, options.nodes)
     if options.until is not None:
-        plan = replace(plan, fault_ms=options.until, blocks_min=0)
+        plan = replace(plan, fault_ms=options.until)
+    if options.blocks is not None:
+        plan = replace(plan, blocks_min=options.blocks)
     report = run_plan(seed, plan.keep(kept))
     if report.failure and options.shrink:
         invariant = report.failure[:2]
@@ -101,8 +104,14 @@ def _run_one(options: argparse.Namespace) -> int:
     command = _command(seed, options.family)
     if len(kept) < len(plan.faults):
         command += f" --only {','.join(map(str, sorted(kept)))}" if kept else ' --only ""'
-    if options.shrink or options.nodes or options.until is not None:
-        command += f" --nodes {plan.nodes} --until {plan.fault_ms}"
+    whole = FAMILIES[options.family](seed)
+    for flag, now, drawn in (
+        ("nodes", plan.nodes, whole.nodes),
+        ("until", plan.fault_ms, whole.fault_ms),
+        ("blocks", plan.blocks_min, whole.blocks_min),
+    ):
+        if now != drawn:
+            command += f" --{flag} {now}"
     if options.mutant:
         command += f" --mutant {options.mutant}"
     print(f"  trace {report.trace}; replay: {command}")

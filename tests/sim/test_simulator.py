@@ -97,6 +97,18 @@ def test_a_failing_plan_is_shrunk():
         assert fails(plan.keep(kept))
 
 
+def test_a_shrunk_plan_replays_by_its_command():
+    def run(*options: str) -> str:
+        command = [sys.executable, "-m", "tests.sim", "--mutant", "trap-09-dropped-lock", *options]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+
+    whole = MUTANTS["trap-09-dropped-lock"].seed
+    small = run("--seed", str(whole), "--shrink")
+    again = run(*small.split("replay: python -m tests.sim ")[1].split())
+    assert "I1: " in small
+    assert again.split("trace")[1] == small.split("trace")[1]
+
+
 def test_shrinking_keeps_what_matters():
     faults = tuple(Cut(at, 10, ()) for at in range(40))
     plan = Plan(7, faults=faults, fault_ms=10_000, blocks_min=BLOCKS_MIN)

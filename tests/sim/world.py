@@ -286,8 +286,8 @@ class World:
 
     def begin(self, fault: Fault) -> None:
         """Have a fault happen. Those that last end by themselves."""
-        if self.is_healed:
-            return
+        if self.is_healed or getattr(fault, "node", self.honest[0].name) not in self.nodes:
+            return  # a shrunk plan has fewer members than its faults name
         self.note(fault)
         after = self.scheduler.after
         if isinstance(fault, Crash):
