@@ -45,12 +45,12 @@ test-long: setup ## the long tests
 fuzz: setup ## every parser of outside bytes for SECONDS_EACH=5 (600 for the long run)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS_EACH) $(ARGS)
 
-# What decides about money and agreement, by the unit tests alone.
+# What decides about money and agreement, by the unit tests and scenarios alone.
 COVERED := --cov=consensus --cov=ledger --cov=devices.light_client --cov=devices.light_state
 
 coverage: setup ## every branch of consensus, ledger and the light client, or fail
 	$(BIN)/python -m pytest -q -m "not long" $(COVERED) --cov-branch --cov-fail-under=100 \
-		--cov-report=term-missing:skip-covered tests/unit $(ARGS)
+		--cov-report=term-missing:skip-covered tests/unit tests/scenarios $(ARGS)
 
 compose-test: setup ## docker-compose.yml in containers: up, faults, upgrade, a new company (podman, as root)
 	@for tool in podman runc debootstrap catatonit; do \

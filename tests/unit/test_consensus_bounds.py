@@ -7,6 +7,8 @@ from consensus.messages import (
     BLOCKS_MAX,
     BODIES_MAX,
     Bodies,
+    FetchManifest,
+    HistoryBegins,
     Message,
     Prepare,
     PrePrepare,
@@ -22,7 +24,7 @@ from ledger.block import SealedHeader, header_hash
 from ledger.codec import encode
 from ledger.errors import PeerError
 from ledger.terms import DECISION_DELAY
-from node.effects import Verify
+from node.effects import Log, PeerDown, PeerUp, Verify
 from tests.unit.consensus_kit import (
     HEADER,
     NAMES,
@@ -244,3 +246,30 @@ def test_a_donor_whose_answer_brings_nothing_is_asked_last(answer):
         assert sources[-1] in bench.state.fetch.failed
         bench.tick(100)
     assert sorted(map(str, sources)) == list(NAMES[1:])
+
+
+def test_what_is_between_a_joiner_and_donors_is_not_for_the_replica():
+    bench = Bench()
+    for message in (FetchManifest(0), HistoryBegins(5)):
+        bench.hear("Bohui", message)
+    assert bench.charges == []
+    assert [effect.fields["reason"] for effect in bench.effects if isinstance(effect, Log)] == [
+        "not for the replica"
+    ] * 2
+
+
+def test_an_observer_cannot_have_messages_kept():
+    bench = Bench()
+    bench.hear("Stranger", replace(prepare("Bohui", HEADER), height=2))
+    assert bench.state.later == {}
+    bench.hear("Bohui", replace(prepare("Bohui", HEADER), height=2))
+    assert len(bench.state.later) == 1
+
+
+def test_voters_are_asked_before_observers():
+    bench = Bench()
+    bench.perform(PeerUp("Aardvark"))
+    assert bench.state.sources() == list(NAMES[1:])
+    for name in NAMES[1:]:
+        bench.perform(PeerDown(name))
+    assert bench.state.sources() == ["Aardvark"]

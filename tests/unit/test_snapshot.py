@@ -15,10 +15,12 @@ from msgspec.structs import replace
 from ledger import snapshot as snapshot_module
 from ledger.codec import decode
 from ledger.errors import ClientError, PeerError
+from ledger.hashing import ZERO_HASH
 from ledger.mmr import Mmr
 from ledger.snapshot import (
     CHUNK_BYTES_MAX,
     Manifest,
+    Place,
     check_manifest,
     check_window_block,
     combine,
@@ -27,7 +29,7 @@ from ledger.snapshot import (
     pack_chunk,
     unpack_chunk,
 )
-from ledger.state_proof import hash_key
+from ledger.state_proof import hash_key, hash_value
 from ledger.state_tree import StateTree
 from node.core.snapshot_keeper import SnapshotKeeper
 from node.storage import snapshot_maker
@@ -147,6 +149,24 @@ def test_F13_the_newest_height_is_taken_on_demand(tmp_path, small_chunks):
     assert snapshots.heights() == [made.height]
     read(snapshots, made.height)
     store.close()
+
+
+def test_F13_the_first_block_has_a_snapshot_without_a_window(tmp_path):
+    store = Store(tmp_path / "ledger", GENESIS, {b"key": b"value"}, map_bytes=1 << 26)
+    busy = Busy(store, Random(1), every=1_000)
+    busy.seal()
+    snapshots = Snapshots(tmp_path / "snapshots")
+    assert make_snapshot(store, snapshots, busy, None) is not None
+    manifest, _ = read(snapshots, 1)
+    assert (manifest.first, manifest.window, manifest.oldest) == (1, b"", b"")
+    store.close()
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_F13_one_entry_beside_an_empty_half_keeps_its_hash(left):
+    one = hash_value(b"the only leaf")
+    roots = (one, ZERO_HASH) if left else (ZERO_HASH, one)
+    assert combine([Place(at, 1, at, root, many=False) for at, root in enumerate(roots)]) == one
 
 
 def test_F13_two_newest_snapshots_are_kept(tmp_path):
@@ -269,8 +289,14 @@ LIES: dict[str, tuple[str, Callable[[bytes, bytes], bytes]]] = {
         lambda data, other: pack_chunk([(entries_of(data)[0][0], b"1000000"), *entries_of(data)[1:]]),
     ),
     "zip bomb": ("chunk-malformed", lambda data, other: zlib.compress(bytes(8 * CHUNK_BYTES_MAX))),
+    "longer than a cut": ("chunk-malformed", lambda data, other: pack_chunk(too_long())),
     "a million entries": ("chunk-malformed", lambda data, other: pack_chunk([(b"k", b"")] * 1_000_000)),
 }
+
+
+def too_long() -> list[tuple[bytes, bytes]]:
+    """Entries that fit into a message, and not into a subtree that is not cut."""
+    return [(b"k", bytes(100))] * (snapshot_module.CHUNK_BYTES_TARGET // 100 + 2)
 
 
 def entries_of(data: bytes) -> list[Any]:
