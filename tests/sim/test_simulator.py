@@ -127,6 +127,12 @@ def test_a_bug_is_found(name):
     assert hunt(name, range(HUNTED_SEEDS)), MUTANTS[name].what
 
 
+def test_every_trap_has_a_bug():
+    assert {name[:7] for name in MUTANTS if name.startswith("trap-")} == {
+        f"trap-{number:02}" for number in range(1, 25)
+    }
+
+
 HUNTED_SEEDS = 60
 """A change of timing moves a bug to another seed: it must still be found among so many."""
 

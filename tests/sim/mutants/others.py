@@ -28,7 +28,7 @@ OTHERS = (
                 "pass",
             ),
         ),
-        0,
+        3,
     ),
     Mutant(
         "no-window",

@@ -9,7 +9,7 @@ TERMS = (
         "trap-22-newest-set",
         "a sealed block is checked against the newest set that is decided, not the one before it",
         (Edit(catch_up._take_sealed, "state.validators_at(height)", "state.timeline[-1].validators"),),
-        19,
+        9,
     ),
     Mutant(
         "set-of-the-tip",

@@ -17,7 +17,7 @@ TRAPS = (
         "trap-01-quorum-of-2f-and-1",
         "2f + 1 votes decide, also where n is more than 3f + 1",
         (Edit(validators.quorum, "(n + fault_limit(n)) // 2 + 1", "2 * fault_limit(n) + 1"),),
-        24,
+        6,
     ),
     Mutant(
         "trap-02-repeated-voters",
@@ -41,7 +41,7 @@ TRAPS = (
                 "proposal.leaves, proposal.bodies = [tx.leaf for tx in transactions], list(transactions)",
             ),
         ),
-        15,
+        79,
     ),
     Mutant(
         "trap-04-primary-prepares",
@@ -55,31 +55,31 @@ TRAPS = (
                 "",
             ),
         ),
-        94,
+        38,
     ),
     Mutant(
         "trap-05-any-digest",
         "votes of a view count together, whatever block they are for",
         (Edit(Tally.supporters, " and vote[0] == digest", ""),),
-        4,
+        6,
     ),
     Mutant(
         "trap-06-unchecked-content",
         "a proposal's transactions are not looked at before PREPARE",
         (Edit(normal._prepare, "proposals.check_content(state, proposal)", "pass"),),
-        8,
+        14,
     ),
     Mutant(
         "trap-06-repeated-transaction",
         "… or all but the repeated ones",
         (Edit(proposal.check_content, "if tx.id in state.window or tx.id in ids:", "if False:"),),
-        22,
+        16,
     ),
     Mutant(
         "trap-07-unchecked-certificate",
         "a VIEW-CHANGE's certificate is believed",
         (Edit(view_change._check_view_change, "check_prepared(state, certificate)", "pass"),),
-        4,
+        8,
     ),
     Mutant(
         "trap-07-unchecked-choice",
@@ -105,7 +105,7 @@ TRAPS = (
         "trap-09-dropped-lock",
         "a VIEW-CHANGE does not show the prepared certificate",
         (Edit(view_change.give_up, "round_.proposal = None", "round_.proposal = round_.lock = None"),),
-        0,
+        1,
     ),
     Mutant(
         "trap-10-lowest-view",
@@ -134,7 +134,7 @@ TRAPS = (
                 "proposed.header.view == message.view",
             ),
         ),
-        0,
+        1,
     ),
     Mutant(
         "trap-12-forgotten-locks",
@@ -154,7 +154,7 @@ TRAPS = (
                 "    digest = round_.scope.view_change_digest(view, lock)",
             ),
         ),
-        34,
+        37,
     ),
     Mutant(
         "trap-13-huge-view",
@@ -166,7 +166,7 @@ TRAPS = (
         "trap-14-no-new-view-timer",
         "nobody times the wait for a NEW-VIEW",
         (Edit(view_change.watch, "running = asking >= round_.validators.quorum", "running = False"),),
-        12,
+        4,
     ),
     Mutant(
         "trap-15-moved-by-nonsense",
@@ -193,7 +193,7 @@ TRAPS = (
                 "        proposal = own[0] if own else proposals.build(state, view)",
             ),
         ),
-        3,
+        112,
     ),
     Mutant(
         "trap-17-lock-for-ever",
@@ -213,7 +213,7 @@ TRAPS = (
         "trap-18-unbounded-buffer",
         "messages of any later height are kept",
         (Edit(state.State.keep_for_later, "if height > self.round.height + K:", "if False:"),),
-        18,
+        74,
     ),
     Mutant(
         "trap-19-unchecked-seal",
@@ -239,7 +239,8 @@ TRAPS = (
                 "state.checkpoints.pop(height, None)\n    state.out.append(Truncate(height))",
             ),
         ),
-        15,
+        16,
+        "locks",
     ),
     Mutant(
         "trap-20-committed-twice",
@@ -270,7 +271,7 @@ TRAPS = (
                 "    return entry",
             ),
         ),
-        0,
+        4,
     ),
     Mutant(
         "trap-23-one-reply",
@@ -288,6 +289,6 @@ TRAPS = (
                 "running = round_.proposal is not None",
             ),
         ),
-        0,
+        2,
     ),
 )
