@@ -25,7 +25,7 @@ LEAD_BLOCKS_MIN = 16
 """The walk begins this part of the interval before the height, but at least so many blocks."""
 
 
-class _Stopped(Exception):  # noqa: N818  # no error: the node stops
+class _StoppedError(Exception):
     """Ends the maker's work."""
 
 
@@ -91,14 +91,14 @@ class SnapshotKeeper:
 
     def _check(self) -> None:
         if self._is_stopped:
-            raise _Stopped
+            raise _StoppedError
 
     def _run(self) -> None:
         try:
             self._snapshots.clear_drafts()
             self._needed = self._oldest()
             self._keep()
-        except _Stopped:
+        except _StoppedError:
             pass
         except Exception as error:  # noqa: BLE001  # a thread's errors reach nobody by themselves
             self._fail(error)

@@ -1,9 +1,11 @@
-"""Which event loop the tests with real sockets run on: core's tests on core's own."""
+"""Which event loop the tests with real sockets run on (core's tests on core's own), and four cores that run."""
 
 import asyncio
 
 import pytest
 import uvloop
+
+from tests.e2e.test_core_testnet import NODES, Cores
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item):
@@ -11,3 +13,15 @@ def pytest_asyncio_loop_factories(item: pytest.Item):
     if item.path.name.startswith("test_core_"):
         return {"uvloop": uvloop.new_event_loop}
     return {"asyncio": asyncio.new_event_loop}
+
+
+@pytest.fixture
+def cores(tmp_path):
+    """Four running cores."""
+    made = Cores(tmp_path / "net")
+    for name in NODES:
+        made.start(name)
+    yield made
+    for process in made.processes.values():
+        process.kill()
+        process.wait()

@@ -4,9 +4,7 @@ import asyncio
 import shutil
 
 from node.home import Home
-from tests.e2e.test_F13_repair import cores, follows_without_a_vote, pilechain
-
-__all__ = ["cores"]
+from tests.e2e.test_F13_repair import follows_without_a_vote, pilechain
 
 
 async def test_F13_a_backup_of_a_running_node_is_restored_elsewhere_and_observes(cores, tmp_path):

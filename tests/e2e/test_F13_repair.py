@@ -16,18 +16,6 @@ from node.storage.layout import DATA_FILE
 from tests.e2e.test_core_testnet import NODES, ROOT, Cores
 
 
-@pytest.fixture
-def cores(tmp_path):
-    """Four running cores."""
-    made = Cores(tmp_path / "net")
-    for name in NODES:
-        made.start(name)
-    yield made
-    for process in made.processes.values():
-        process.kill()
-        process.wait()
-
-
 def pilechain(*arguments: str) -> dict:
     """Run a command in a process of its own; what it prints."""
     program = "import sys; from node.cli.main import main; main()"

@@ -14,8 +14,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from contracts.abi import encode_call
 from ledger.block import Receipt, check_sealed
 from ledger.codec import decode
@@ -128,18 +126,6 @@ class Cores:
             ]
         reader.close()
         return [(result.height, result.header_hash, result.state_root) for result in checked]
-
-
-@pytest.fixture
-def cores(tmp_path):
-    """Four running cores."""
-    made = Cores(tmp_path / "net")
-    for name in NODES:
-        made.start(name)
-    yield made
-    for process in made.processes.values():
-        process.kill()
-        process.wait()
 
 
 async def test_F02_F04_payments_are_sealed_alike_and_a_killed_core_catches_up(cores):
@@ -276,7 +262,9 @@ def test_F55_settings_that_cannot_work_end_core_with_a_reason(tmp_path, cores):
         arguments = [sys.executable, "-m", "node.core", "--home", str(home.root)]
         return subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, timeout=10, check=False)
 
+    end = time.monotonic() + 20
     while not home.socket.exists():
+        assert time.monotonic() < end, cores.log("SGCC")
         time.sleep(0.02)
     second = run()
     assert (second.returncode, "home-in-use" in second.stderr) == (2, True)

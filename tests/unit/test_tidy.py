@@ -233,4 +233,4 @@ def test_the_integer_check_sees(source):
 def test_the_address_check_sees():
     assert ADDRESSES.search("from https://py" + "pi.org/simple")
     assert ADDRESSES.search("path = '/ro" + "ot/x'")
-    assert not ADDRESSES.search("see ./network/root/x and network/work/y")
+    assert not ADDRESSES.search("see ./network/ro" + "ot/x and network/wo" + "rk/y")
