@@ -85,20 +85,20 @@ def ask(state: State) -> None:
         fetch.peer = None
     if state.executed < state.tip.height:
         return  # the blocks that we have keep us busy
-    ahead = [
-        (name, status)
-        for name in state.sources()
-        if (status := state.peers[name]) is not None
-        and (status.committed > state.tip.height or status.sealed > state.sealed)
-    ]
-    if fetch.failed.issuperset(name for name, _ in ahead):
+    ahead = {
+        name: status
+        for name, status in state.peers.items()
+        if status is not None and (status.committed > state.tip.height or status.sealed > state.sealed)
+    }
+    donors = [name for name in state.sources() if name in ahead] if ahead else []
+    if fetch.failed.issuperset(donors):
         fetch.failed.clear()  # all get another chance; till then a liar costs one time-out, not one in n requests
-    ahead = [(name, status) for name, status in ahead if name not in fetch.failed]
+    donors = [name for name in donors if name not in fetch.failed]
     still = state.steady_ms >= max(state.round.moved_ms, state.sealed_ms) + state.timing.still_ms
-    far = any(status.sealed > state.tip.height + 1 for _, status in ahead)
-    if not ahead or not (still or far or _was_passed(state)):
+    far = any(ahead[name].sealed > state.tip.height + 1 for name in donors)
+    if not donors or not (still or far or _was_passed(state)):
         return  # a block behind, and moving: its votes are on their way
-    fetch.peer = ahead[fetch.count % len(ahead)][0]
+    fetch.peer = donors[fetch.count % len(donors)]
     fetch.asked_ms = state.steady_ms
     fetch.count += 1
     state.send(FetchBlocks(state.sealed + 1, state.sealed + K), fetch.peer)
@@ -109,11 +109,8 @@ def _was_passed(state: State) -> bool:
     shows one of us another block could else hold up whoever is next in turn, and never fail itself.
     """
     round_ = state.round
-    return any(
-        digest not in round_.candidates
-        and len(round_.commits.supporters(view, digest)) >= round_.validators.weak_quorum
-        for view, digest in round_.commits.choices()
-    )
+    agreed = round_.commits.agreed(round_.validators.weak_quorum)
+    return any(digest not in round_.candidates for _, digest, _ in agreed)
 
 
 def on_fetch_blocks(state: State, peer: str, message: FetchBlocks) -> None:

@@ -137,13 +137,12 @@ def advance(state: State) -> bool:
             return True
         if round_.phase is Phase.PREPARING and _try_lock(state, proposal):
             return True
-    for view, digest in round_.commits.choices():
-        votes = round_.commits.supporters(view, digest)
-        if len(votes) >= round_.validators.quorum:
-            candidate = round_.candidates.get(digest)
-            if candidate is not None and candidate.complete:
-                commit(state, candidate, CommitCertificate(view, votes[: round_.validators.quorum]))
-                return True
+    quorum = round_.validators.quorum
+    for view, digest, votes in round_.commits.agreed(quorum):
+        candidate = round_.candidates.get(digest)
+        if candidate is not None and candidate.complete:
+            commit(state, candidate, CommitCertificate(view, votes[:quorum]))
+            return True
     return False
 
 

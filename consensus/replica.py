@@ -5,7 +5,7 @@ it draws conclusions until there are none left.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 from consensus import bodies, catch_up, checkpoint, equivocation, normal, recovery, view_change
 from consensus.effects import Charge, Effect, Halt, Outcome
@@ -59,6 +59,9 @@ CUTTING = frozenset(
 connection is cut, and with it what else it has queued, so that nobody makes us work for ever. It may connect again.
 """
 
+SIGNED = (*get_args(Own), Shown)
+"""Messages that cost us a signature's verification or more."""
+
 READING = (FetchBlocks, FetchBodies, Status)
 """Messages that are answered even when the disk is full."""
 
@@ -106,7 +109,7 @@ class Replica:
             return
         verified = state.verifications
         try:
-            if isinstance(message, Own | Shown) and not state.verifying.allows(peer, state.steady_ms):
+            if isinstance(message, SIGNED) and not state.verifying.allows(peer, state.steady_ms):
                 raise PeerError(
                     "signs-too-much", f"{type(message).__name__} dropped: more signatures than members need"
                 )
@@ -176,7 +179,7 @@ class Replica:
             self._resumed = state.round
             recovery.resume(state)
             state.later = {key: early for key, early in state.later.items() if key[0] >= state.round.height}
-        if not state.has_room:
+        if not state.later or not state.has_room:
             return
         due = [key for key in state.later if key[0] == state.round.height]
         for key in sorted(due, key=lambda key: (key[1], key[2].__name__)):

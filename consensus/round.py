@@ -108,6 +108,13 @@ class Tally:
         """The (view, digest) pairs that have votes, in order."""
         return sorted({(view, vote[0]) for votes in self._votes.values() for view, vote in votes.items()})
 
+    def agreed(self, votes_min: int) -> list[tuple[int, bytes, tuple[Vote, ...]]]:
+        """The (view, digest, votes) of the pairs that have so many votes or more, in order."""
+        if len(self._votes) < votes_min:
+            return []  # mostly so, and asked for after every message
+        tallied = ((view, digest, self.supporters(view, digest)) for view, digest in self.choices())
+        return [pair for pair in tallied if len(pair[2]) >= votes_min]
+
 
 class Round:
     """One open height."""

@@ -9,7 +9,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from ledger.codec import Wire
-from ledger.errors import require
+from ledger.errors import OurError
 from ledger.genesis import Genesis, Parameters
 from ledger.units import U63, Name
 from ledger.validators import PASS_OVER_DELAY, ValidatorSet
@@ -56,8 +56,10 @@ def first_timeline(genesis: Genesis) -> Timeline:
 
 def terms_at(timeline: Timeline, height: int) -> Terms:
     """The terms that rule a height, which is not before the timeline's first."""
-    require(timeline[0].height <= height, "terms-past", f"the terms of height {height} are no longer known")
-    return next(terms for terms in reversed(timeline) if terms.height <= height)
+    for terms in reversed(timeline):
+        if terms.height <= height:
+            return terms
+    raise OurError("terms-past", f"the terms of height {height} are no longer known")
 
 
 def advance(timeline: Timeline, height: int) -> Timeline:
