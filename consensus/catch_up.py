@@ -26,10 +26,11 @@ from consensus.normal import commit, finish
 from consensus.pace import ANSWER_BYTES_MAX, answer_ms
 from consensus.proposal import read
 from consensus.round import Proposal
-from consensus.state import K, State
+from consensus.state import State
 from ledger.block import Header, check_sealed, header_hash, result_digest
 from ledger.codec import decode
 from ledger.errors import OurError, PeerError, require
+from ledger.terms import K
 from ledger.transaction import decode_transaction
 
 

@@ -3,11 +3,11 @@
 from consensus.effects import Outcome, StoreSealed, Truncate
 from consensus.messages import Checkpoint
 from consensus.normal import check_voter
-from consensus.state import Entry, K, State
+from consensus.state import Entry, State
 from ledger.block import Result, SealedHeader, Vote, history_leaf, result_digest
 from ledger.codec import encode
 from ledger.errors import OurError, PeerError, require
-from ledger.terms import DECISION_DELAY, advance, terms_at
+from ledger.terms import DECISION_DELAY, K, advance, terms_at
 
 
 def on_executed(state: State, outcome: Outcome) -> None:

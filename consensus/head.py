@@ -15,10 +15,7 @@ from ledger.mmr import Mmr
 from ledger.terms import Timeline, first_timeline, terms_at
 from ledger.transaction import Branch
 from ledger.units import U63, Hash
-from ledger.validators import PASS_OVER_DELAY, PASS_OVER_HEIGHTS, Failure, ValidatorSet, proposer, rotation
-
-FAILURES_MAX = (PASS_OVER_DELAY + PASS_OVER_HEIGHTS) * 100
-"""Every member may fail once at each height of the window in which failures count."""
+from ledger.validators import PASS_OVER_HEIGHTS, VALIDATORS_MAX, Failure, ValidatorSet, proposer, rotation
 
 
 class BranchPosition(Wire):
@@ -37,8 +34,8 @@ class Tip(Wire):
     time_ms: U63
     branches: Annotated[tuple[BranchPosition, ...], Meta(max_length=len(Branch))]
     """Sorted by branch."""
-    failures: Annotated[tuple[Failure, ...], Meta(max_length=FAILURES_MAX)]
-    """By height, then name; only those that may still pass a member over."""
+    failures: Annotated[tuple[Failure, ...], Meta(max_length=VALIDATORS_MAX)]
+    """By name: of each member the last one, while it is remembered."""
 
     @property
     def branch_heads(self) -> dict[Branch, BranchHead]:
@@ -47,26 +44,36 @@ class Tip(Wire):
 
     def turns(self, validators: ValidatorSet) -> tuple[int, ...]:
         """Positions that take turns at the next height."""
-        positions = {member.name: index for index, member in enumerate(validators.validators)}
-        failed = [(f.height, positions[f.company]) for f in self.failures if f.company in positions]
+        failures = {failure.company: failure for failure in self.failures}
+        members = enumerate(validators.validators)
+        failed = {index: failures[member.name] for index, member in members if member.name in failures}
         return rotation(validators.size, self.height + 1, failed)
 
     def after(self, header_raw: bytes, header: Header, validators: ValidatorSet) -> "Tip":
         """The tip with one more block. A block first proposed in view v says that the primaries of views 0 … v-1
         failed.
         """
-        turns = self.turns(validators)
-        absent = {proposer(turns, header.height, view) for view in range(min(header.view, len(turns)))}
-        new = [Failure(header.height, name) for name in sorted(validators.validators[index].name for index in absent)]
-        oldest = header.height + 1 - PASS_OVER_DELAY - PASS_OVER_HEIGHTS
         heads = next_heads(header, self.branch_heads)
         return Tip(
             header.height,
             header_hash(header_raw),
             header.time_ms,
             tuple(BranchPosition(branch, heads[branch]) for branch in sorted(heads)),
-            (*(failure for failure in self.failures if failure.height > oldest), *new),
+            self._failures_after(header, validators),
         )
+
+    def _failures_after(self, header: Header, validators: ValidatorSet) -> tuple[Failure, ...]:
+        turns, height = self.turns(validators), header.height
+        absent = {proposer(turns, height, view) for view in range(min(header.view, len(turns)))}
+        before = {failure.company: failure for failure in self.failures if failure.is_remembered(height)}
+        failures: list[Failure] = []
+        for index, member in enumerate(validators.validators):
+            failure = before.get(member.name)
+            if index in absent:
+                failure = failure.repeated(height) if failure else Failure(height, member.name, PASS_OVER_HEIGHTS)
+            if failure:
+                failures.append(failure)
+        return tuple(failures)
 
 
 class Head(Wire):

@@ -30,14 +30,9 @@ from ledger.codec import encode
 from ledger.errors import OurError
 from ledger.genesis import Parameters
 from ledger.keys import Signer
-from ledger.terms import Terms, terms_at
+from ledger.terms import K, Terms, terms_at
 from ledger.transaction import Transaction
-from ledger.validators import PASS_OVER_DELAY, ValidatorSet
-
-K = PASS_OVER_DELAY
-"""Most committed blocks that may wait for their seals: bounds memory, the log, and how far agreement may run ahead of
-execution.
-"""
+from ledger.validators import ValidatorSet
 
 EARLY_BYTES_MAX = MESSAGE_BYTES_MAX
 """Bytes of one peer's messages of later heights: its votes for all of them, and a full NEW-VIEW."""

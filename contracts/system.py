@@ -16,7 +16,7 @@ class FailedTurns(Wire):
     """
 
     turns: tuple[Failure, ...]
-    """By height, then company."""
+    """By company."""
 
 
 class DeviceCounter(Wire):

@@ -12,9 +12,13 @@ from ledger.codec import Wire
 from ledger.errors import OurError
 from ledger.genesis import Genesis, Parameters
 from ledger.units import U63, Name
-from ledger.validators import PASS_OVER_DELAY, ValidatorSet
+from ledger.validators import ValidatorSet
 
-DECISION_DELAY = PASS_OVER_DELAY + 1
+K = 8
+"""Most committed blocks that may wait for their seals: bounds memory, the log, and how far agreement may run ahead of
+execution.
+"""
+DECISION_DELAY = K + 1
 """K + 1: so many heights after its decision a change of the terms rules."""
 OBSERVERS_MAX = 200
 """Companies whose nodes follow the chain without a vote: each is a connection at every member."""

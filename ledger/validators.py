@@ -4,7 +4,7 @@ Validators are sorted by the company's English name; a vote names its voter by p
 counted by position, never by a name that a message claims.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Annotated
 
 from msgspec import Meta
@@ -19,10 +19,10 @@ VALIDATORS_MIN = 4
 """PBFT needs n >= 3f + 1; with fewer than four not one fault is survived."""
 VALIDATORS_MAX = 100
 """Votes per block grow with n squared over the network, and a seal with n: the design is measured up to a few dozen."""
-PASS_OVER_DELAY = 8
-"""K: a failure at height x takes effect at x + K, when every node is sure to know it alike."""
 PASS_OVER_HEIGHTS = 64
-"""For how many heights a member whose turn failed is left out of the rotation."""
+"""For how many heights a member is passed over whose turn failed for the first time."""
+PASS_OVER_HEIGHTS_MAX = 2048
+"""The same after many failures: a dead member then costs a time-out in two minutes at 20 blocks per second."""
 
 
 def fault_limit(n: int) -> int:
@@ -98,23 +98,36 @@ class ValidatorSet(Wire):
 
 
 class Failure(Wire):
-    """A member whose turn came and went without a block."""
+    """The last turn of a member that came and went without a block."""
 
     height: U63
     company: Name
+    heights: U32
+    """For how many of the next heights it is passed over."""
+
+    def passes_over(self, height: int) -> bool:
+        """Whether the member is left out of the rotation at a later height."""
+        return height <= self.height + self.heights
+
+    def is_remembered(self, height: int) -> bool:
+        """Whether one more failure at a later height counts as a repeated one. Forgotten once the member has had its
+        turns for as long as it was passed over.
+        """
+        return height <= self.height + 2 * self.heights
+
+    def repeated(self, height: int) -> "Failure":
+        """One more failure, passed over for twice as long."""
+        return Failure(height, self.company, min(2 * self.heights, PASS_OVER_HEIGHTS_MAX))
 
 
-def rotation(n: int, height: int, failures: Iterable[tuple[int, int]]) -> tuple[int, ...]:
-    """Positions that take turns at `height`, in order, members whose turn failed left out.
+def rotation(n: int, height: int, failures: Mapping[int, Failure]) -> tuple[int, ...]:
+    """Positions that take turns at `height`, in order, without those that are passed over.
 
-    `failures` are (height, position) pairs; one at x counts for x + K … x + K + 63. A quorum of members always stays
-    in: when more have failed, those who failed longest ago come back first.
+    `failures` are the members' last ones before that height, by position. A quorum of members always stays in: when
+    more have failed, those who failed longest ago come back first.
     """
-    latest: dict[int, int] = {}
-    for failed_at, member in failures:
-        if failed_at + PASS_OVER_DELAY <= height < failed_at + PASS_OVER_DELAY + PASS_OVER_HEIGHTS:
-            latest[member] = max(failed_at, latest.get(member, 0))
-    passed_over = sorted(latest, key=lambda member: (-latest[member], member))[: n - quorum(n)]
+    failed = [member for member, failure in failures.items() if failure.passes_over(height)]
+    passed_over = sorted(failed, key=lambda member: (-failures[member].height, member))[: n - quorum(n)]
     return tuple(member for member in range(n) if member not in passed_over)
 
 

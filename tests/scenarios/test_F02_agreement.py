@@ -3,7 +3,7 @@
 import pytest
 
 from consensus.messages import Commit, Message, Prepare, PrePrepare, Transactions
-from consensus.state import K
+from ledger.terms import K
 from ledger.validators import fault_limit, quorum
 from tests.sim.world import Plan, World
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from consensus.round import VIEWS_KEPT
-from consensus.state import K
+from ledger.terms import K
 from node.engine import Engine
 from tests.sim.checker import InvariantError
 

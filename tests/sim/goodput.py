@@ -12,7 +12,7 @@ from tests.sim.tricks import TRICKS
 from tests.sim.world import World
 
 LOAD_MS = 60_000
-"""Some hundred blocks: members that fail are passed over after K heights, and try again 64 later."""
+"""Some hundred blocks: members that fail are passed over, and try again 64 heights later, then 128."""
 LOOK_MS = 100
 """How often a client looks for its receipt."""
 BATCH = 10

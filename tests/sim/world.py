@@ -45,7 +45,7 @@ SUBMIT_HEALED_MS = 40
 """Time between transactions when only the number of blocks is wanted."""
 VIEWS_IN_VAIN_MAX = 12
 """How many views may run out of time between healing and the last seal, per member: f members of n may let every turn
-of theirs pass until they are passed over (K = 8 heights), and former views may have left the others far apart.
+of theirs pass until they are passed over, and former views may have left the others far apart.
 """
 
 

@@ -15,7 +15,7 @@ from random import Random
 
 import pytest
 
-from consensus.state import K
+from ledger.terms import K
 from tests.sim.checker import InvariantError
 from tests.sim.world import Plan, World
 from tests.storage.disk_node import DiskNode, after_power_cut, write_on

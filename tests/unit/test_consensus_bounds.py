@@ -19,11 +19,11 @@ from consensus.messages import (
     decode_message,
 )
 from consensus.round import VIEWS_KEPT
-from consensus.state import EARLY_BYTES_MAX, K
+from consensus.state import EARLY_BYTES_MAX
 from ledger.block import SealedHeader, header_hash
 from ledger.codec import encode
 from ledger.errors import PeerError
-from ledger.terms import DECISION_DELAY
+from ledger.terms import DECISION_DELAY, K
 from node.effects import Log, PeerDown, PeerUp, Verify
 from tests.unit.consensus_kit import (
     HEADER,

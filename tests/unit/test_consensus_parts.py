@@ -149,16 +149,31 @@ def test_what_the_table_does_not_have_is_our_bug():
 
 def test_F04_failures_come_from_the_headers_and_fade():
     validators = GENESIS.validators
-    tip = genesis_head(GENESIS).tip
     header = decode(Header, make_header(view=2))
-    tip = tip.after(encode(header), header, validators)
-    assert tip.failures == (Failure(1, "Bohui"), Failure(1, "Chengdian"))
+    tip = genesis_head(GENESIS).tip.after(encode(header), header, validators)
+    assert tip.failures == (Failure(1, "Bohui", 64), Failure(1, "Chengdian", 64))
     at = lambda height: replace(tip, height=height - 1).turns(validators)  # noqa: E731
-    assert at(8) == (0, 1, 2, 3)
-    assert at(9) == at(72) == (0, 2, 3), "a quorum stays in; the later name comes back first"
-    assert at(73) == (0, 1, 2, 3)
-    late = replace(header, height=73, view=0)
-    assert replace(tip, height=72).after(encode(late), late, validators).failures == ()
+    assert at(2) == at(65) == (0, 2, 3), "a quorum stays in; the later name comes back first"
+    assert at(66) == (0, 1, 2, 3)
+
+    def after(height: int, view: int) -> tuple[Failure, ...]:
+        late = replace(header, height=height, view=view)
+        return replace(tip, height=height - 1).after(encode(late), late, validators).failures
+
+    assert after(129, 0) == tip.failures
+    assert after(129, 1) == (Failure(129, "Bohui", 128), Failure(1, "Chengdian", 64)), "failed again: twice as long"
+    assert after(130, 0) == ()
+    assert after(133, 1) == (Failure(133, "Bohui", 64),), "the first one is forgotten"
+
+
+def test_F04_failures_of_those_who_left_are_forgotten():
+    validators = GENESIS.validators
+    header = decode(Header, make_header(view=1))
+    tip = genesis_head(GENESIS).tip.after(encode(header), header, validators)
+    assert [failure.company for failure in tip.failures] == ["Bohui"]
+    without = replace(validators, validators=tuple(m for m in validators.validators if m.name != "Bohui"))
+    later = replace(header, height=2, view=0)
+    assert tip.after(encode(later), later, without).failures == ()
 
 
 def test_F04_a_tip_survives_its_encoding():

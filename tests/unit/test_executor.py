@@ -330,7 +330,7 @@ def test_genesis_refuses_a_consortium_that_contradicts_itself():
 
 def test_F13_failed_turns_are_in_the_state_for_those_who_join_by_snapshot():
     chain = Chain()
-    turns = (FailedTurn(1, "Lab"), FailedTurn(1, "SGCC"))
+    turns = (FailedTurn(1, "Lab", 64), FailedTurn(1, "SGCC", 64))
 
     def run(*failures: FailedTurn) -> executor.BlockOutcome:
         block = executor.BlockInput(bytes(32), 2, 2_000, "SGCC", (), failures)

@@ -10,8 +10,9 @@ from ledger.genesis import Profile
 from ledger.keys import Scheme
 from ledger.units import energy_cost_fen
 from ledger.validators import (
-    PASS_OVER_DELAY,
     PASS_OVER_HEIGHTS,
+    PASS_OVER_HEIGHTS_MAX,
+    Failure,
     ValidatorSet,
     fault_limit,
     proposer,
@@ -85,36 +86,47 @@ def test_F05_a_scheme_that_the_profile_does_not_allow_is_refused() -> None:
 
 
 def test_F04_the_book_rotates_by_name_and_turns_with_the_view() -> None:
-    turns = rotation(4, 1, ())
+    turns = rotation(4, 1, {})
     assert [proposer(turns, height, 0) for height in range(8)] == [0, 1, 2, 3, 0, 1, 2, 3]
     assert [proposer(turns, 5, view) for view in range(5)] == [1, 2, 3, 0, 1]
 
 
-def test_F04_a_member_whose_turn_failed_is_passed_over_for_a_while() -> None:
-    failures = [(100, 2)]
-    first, last = 100 + PASS_OVER_DELAY, 100 + PASS_OVER_DELAY + PASS_OVER_HEIGHTS - 1
-    assert rotation(4, first - 1, failures) == (0, 1, 2, 3)
-    assert rotation(4, first, failures) == rotation(4, last, failures) == (0, 1, 3)
+def test_F04_a_member_whose_turn_failed_is_passed_over_from_the_next_height_on() -> None:
+    failures = {2: Failure(100, "C", PASS_OVER_HEIGHTS)}
+    last = 100 + PASS_OVER_HEIGHTS
+    assert rotation(4, 101, failures) == rotation(4, last, failures) == (0, 1, 3)
     assert rotation(4, last + 1, failures) == (0, 1, 2, 3)
 
 
+def test_F04_each_further_failure_counts_twice_as_long_until_one_is_forgotten() -> None:
+    failure, spans = Failure(100, "C", PASS_OVER_HEIGHTS), []
+    for _ in range(8):
+        assert failure.is_remembered(failure.height + 2 * failure.heights)
+        assert not failure.is_remembered(failure.height + 2 * failure.heights + 1)
+        failure = failure.repeated(failure.height + failure.heights + 1)
+        spans.append(failure.heights)
+    assert spans == [128, 256, 512, 1024, *[PASS_OVER_HEIGHTS_MAX] * 4]
+
+
 @given(
-    st.integers(4, 20), st.lists(st.tuples(st.integers(0, 200), st.integers(0, 19)), max_size=60), st.integers(1, 300)
+    st.integers(4, 20),
+    st.dictionaries(st.integers(0, 19), st.tuples(st.integers(0, 200), st.integers(1, 100)), max_size=20),
+    st.integers(1, 300),
 )
-def test_F04_a_quorum_always_stays_in_the_rotation(n: int, failures: list[tuple[int, int]], height: int) -> None:
-    known = [(x, member) for x, member in failures if member < n]
+def test_F04_a_quorum_always_stays_in_the_rotation(n: int, failed: dict[int, tuple[int, int]], height: int) -> None:
+    known = {member: Failure(at, "A", heights) for member, (at, heights) in failed.items() if member < n}
     turns = rotation(n, height, known)
     assert len(turns) >= quorum(n)
     assert list(turns) == sorted(set(turns))
-    assert turns == rotation(n, height, reversed(known))
-    left_out = set(range(n)) - set(turns)
-    assert all(any(m == member for _, m in known) for member in left_out)
+    assert turns == rotation(n, height, dict(reversed(known.items())))
+    assert all(known[member].passes_over(height) for member in set(range(n)) - set(turns))
 
 
 def test_those_who_failed_longest_ago_come_back_first() -> None:
     # n = 4 can spare one: of two that failed, the later one stays out.
-    assert rotation(4, 120, [(100, 0), (105, 3)]) == (0, 1, 2)
-    assert rotation(4, 120, [(105, 0), (100, 3)]) == (1, 2, 3)
+    earlier, later = Failure(100, "A", 64), Failure(105, "B", 64)
+    assert rotation(4, 120, {0: earlier, 3: later}) == (0, 1, 2)
+    assert rotation(4, 120, {0: later, 3: earlier}) == (1, 2, 3)
 
 
 @pytest.mark.parametrize(
