@@ -5,6 +5,7 @@ Sends are best effort and connections break, so nothing relies on a message havi
 again.
 """
 
+from consensus import equivocation
 from consensus.certificates import check_committed
 from consensus.checkpoint import check_same
 from consensus.effects import Charge, Serve
@@ -44,9 +45,9 @@ def on_status(state: State, peer: str, message: Status) -> None:
     answer a proposal, so a peer gets no more than one in `still_ms`, however often it asks.
     """
     state.peers[peer] = message
-    still_ms = state.steady_ms - state.timing.still_ms
-    if state.repeated_ms.get(peer, still_ms) > still_ms:
+    if not _may_repeat(state, peer):
         return
+    still_ms = state.steady_ms - state.timing.still_ms
     agreeing = message.committed == state.tip.height and still_ms >= state.round.moved_ms
     sealing = still_ms >= state.sealed_ms
     if agreeing or sealing:
@@ -55,6 +56,19 @@ def on_status(state: State, peer: str, message: Status) -> None:
         repeat_votes(state, peer)
     if sealing:
         repeat_checkpoints(state, peer, message.sealed)
+
+
+def greet(state: State, peer: str) -> None:
+    """Send a member that has just connected what it may have missed, however often it connects no more than that."""
+    if state.votes(peer) and _may_repeat(state, peer):
+        state.repeated_ms[peer] = state.steady_ms
+        repeat_votes(state, peer)
+        repeat_checkpoints(state, peer, state.stored)
+
+
+def _may_repeat(state: State, peer: str) -> bool:
+    last_ms = state.repeated_ms.get(peer)
+    return last_ms is None or state.steady_ms >= last_ms + state.timing.still_ms
 
 
 def repeat_votes(state: State, peer: str) -> None:
@@ -84,8 +98,8 @@ def ask(state: State) -> None:
     if fetch.peer is not None:
         fetch.failed.add(fetch.peer)
         fetch.peer = None
-    if state.executed < state.tip.height:
-        return  # the blocks that we have keep us busy
+    if state.executed < state.tip.height or state.tip.height > state.stored + K:
+        return  # the blocks that we have keep us, or our disk, busy
     ahead = {
         name: status
         for name, status in state.peers.items()
@@ -211,7 +225,9 @@ def _take_committed(state: State, block: CommittedBlock) -> bool:
     if header.height != state.round.height or not state.has_room:
         return False
     read(state, block.header, block.certificate.view)
-    check_committed(state, state.round, header_hash(block.header), block.certificate)
+    digest = header_hash(block.header)
+    check_committed(state, state.round, digest, block.certificate)
+    equivocation.compare_commits(state, block.certificate, digest)
     commit(state, _complete(state, block.header, header, block.transactions), block.certificate)
     return True
 

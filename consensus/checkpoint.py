@@ -1,6 +1,6 @@
 """CHECKPOINT: every member signs what executing a block gave; a quorum of equal results is the block's seal."""
 
-from consensus.effects import Outcome, StoreSealed, Truncate
+from consensus.effects import Charge, Outcome, StoreSealed, Truncate
 from consensus.messages import Checkpoint
 from consensus.normal import check_voter
 from consensus.state import Entry, State
@@ -43,18 +43,39 @@ def on_executed(state: State, outcome: Outcome) -> None:
     if entry.seal is not None:
         check_same(height, digest, result_digest(entry.seal.result))
         return
-
-    def make(voter: int, signature: bytes) -> Checkpoint:
-        return Checkpoint(height, digest, voter, signature)
-
     signed_before = state.own.get((height, 0, Checkpoint))
     if signed_before is not None:
         check_same(height, digest, signed_before[0])
+    _sign(state, height, digest)
+    for voter, (theirs, _) in sorted(state.checkpoints.get(height, {}).items()):
+        _compare(state, height, voter, digest, theirs)
+    _check_contradiction(state, entry)
+
+
+def sign_late(state: State) -> None:
+    """The disk has room again: sign the results of what was executed meanwhile."""
+    for height, entry in sorted(state.entries.items()):
+        if entry.digest is not None and entry.seal is None and (height, 0, Checkpoint) not in state.own:
+            _sign(state, height, entry.digest)
+
+
+def _sign(state: State, height: int, digest: bytes) -> None:
+    def make(voter: int, signature: bytes) -> Checkpoint:
+        return Checkpoint(height, digest, voter, signature)
+
     message = state.cast(height, 0, digest, make)
     if message is not None:
         _count(state, message)
         state.send(message)
-    _check_contradiction(state, entry)
+
+
+def _compare(state: State, height: int, voter: int, ours: bytes, theirs: bytes) -> None:
+    """Tell of a member whose result is not ours: it has a bug, or lies, or we do. The others may suspend it."""
+    if theirs != ours:
+        name = state.validators_at(height).validators[voter].name
+        state.out.append(
+            Charge(name, "result-differs", f"height {height}: its result is {theirs.hex()}, ours {ours.hex()}")
+        )
 
 
 def on_checkpoint(state: State, peer: str, message: Checkpoint) -> None:
@@ -69,7 +90,9 @@ def on_checkpoint(state: State, peer: str, message: Checkpoint) -> None:
     if not state.signed_by(message.height, message.voter, message.result_digest, message.signature):
         raise PeerError("checkpoint-forged", f"the CHECKPOINT of {peer} does not verify")
     _count(state, message)
-    if (entry := state.entries.get(message.height)) is not None:
+    entry = state.entries.get(message.height)
+    if entry is not None and entry.digest is not None:
+        _compare(state, message.height, message.voter, entry.digest, message.result_digest)
         _check_contradiction(state, entry)
     return None
 

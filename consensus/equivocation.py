@@ -7,7 +7,7 @@ once. So a liar that goes on costs nothing more.
 """
 
 from consensus.effects import Accuse
-from consensus.messages import PreparedCertificate, PrePrepare, Shown, ViewChange
+from consensus.messages import CommitCertificate, PreparedCertificate, PrePrepare, Shown, ViewChange
 from consensus.state import State
 from ledger.block import header_hash
 from ledger.codec import encode
@@ -88,6 +88,16 @@ def compare_certificate(state: State, certificate: PreparedCertificate) -> None:
         if view in candidate.signatures:
             ours = candidate.hash, candidate.signatures[view]
             accuse(state, round_.primary(view), Phase.PRE_PREPARE, view, ours, (digest, certificate.proposal))
+
+
+def compare_commits(state: State, certificate: CommitCertificate, digest: bytes) -> None:
+    """Compare the votes of a certificate for a block of the open height, which verified, with those that we have
+    ourselves.
+    """
+    for vote in certificate.commits:
+        known = state.round.commits.get(vote.voter, certificate.view)
+        if known is not None:
+            accuse(state, vote.voter, Phase.COMMIT, certificate.view, known, (digest, vote.signature))
 
 
 def compare_requests(state: State, known: ViewChange, other: ViewChange) -> None:

@@ -16,7 +16,7 @@ from consensus.messages import (
     split_leaves,
 )
 from consensus.records import CommitRecord, LockRecord
-from consensus.round import Proposal, Round
+from consensus.round import Proposal
 from consensus.state import Entry, State
 from consensus.table import Phase, Trigger
 from ledger import evidence
@@ -160,11 +160,7 @@ def _prepare(state: State, proposal: Proposal) -> None:
     except PeerError as error:
         return _refuse(state, error)
     round_.move(Trigger.CHECKED, state.steady_ms)
-    if state.position(round_.height) != round_.primary(round_.view):
-        if state.position(round_.height) is not None:
-            state.keep_block(proposal)  # a certificate may come of it that binds all, and that a liar alone can show
-        _vote(state, round_, Prepare, Tag.PREPARE, proposal)
-    return None
+    return _vote(state)
 
 
 def _refuse(state: State, error: PeerError) -> None:
@@ -184,15 +180,37 @@ def _try_lock(state: State, proposal: Proposal) -> bool:
         return False
     signature = proposal.signatures[round_.view]
     round_.lock = PreparedCertificate(round_.view, proposal.header_raw, signature, prepares)
-    if state.position(round_.height) is not None:
-        state.keep_block(proposal)
-        state.out.append(Persist(encode(LockRecord(round_.lock)), round_.height))
     round_.move(Trigger.PREPARED, state.steady_ms)
-    _vote(state, round_, Commit, Tag.COMMIT, proposal)
+    _vote(state)
     return True
 
 
-def _vote(state: State, round_: Round, kind: type[Prepare] | type[Commit], phase: Tag, proposal: Proposal) -> None:
+def vote_late(state: State) -> None:
+    """The disk has room again: cast the vote that fell due meanwhile."""
+    round_ = state.round
+    kind = {Phase.PREPARING: Prepare, Phase.COMMITTING: Commit}.get(round_.phase)
+    if kind is not None and (round_.height, round_.view, kind) not in state.own:
+        _vote(state)
+
+
+def _vote(state: State) -> None:
+    """Cast what the present phase asks for, if we vote, behind the records that it needs on disk."""
+    round_, proposal = state.round, state.round.proposal
+    position = state.position(round_.height)
+    if proposal is None or position is None:
+        return
+    if round_.phase is Phase.PREPARING:
+        if position != round_.primary(round_.view):
+            state.keep_block(proposal)  # a certificate may come of it that binds all, and that a liar alone can show
+            _cast(state, Prepare, Tag.PREPARE, proposal)
+    elif round_.lock is not None:
+        state.keep_block(proposal)
+        state.out.append(Persist(encode(LockRecord(round_.lock)), round_.height))
+        _cast(state, Commit, Tag.COMMIT, proposal)
+
+
+def _cast(state: State, kind: type[Prepare] | type[Commit], phase: Tag, proposal: Proposal) -> None:
+    round_ = state.round
     view, digest = round_.view, round_.scope.vote_digest(phase, round_.view, proposal.hash)
 
     def make(voter: int, signature: bytes) -> Prepare | Commit:
@@ -270,9 +288,11 @@ def _due(state: State) -> bool:
     Fuller blocks cost less per transaction: a changed key of the state tree in a block of 2,000 transactions half as
     much as in one of 100. So under load blocks grow with the work that they make.
     """
+    timing, open_ms = state.timing, state.steady_ms - state.round.opened_ms
+    if open_ms < state.window.pause_ms:
+        return False
     if idle_overdue(state) or state.pool.has_full_block():
         return True
-    timing, open_ms = state.timing, state.steady_ms - state.round.opened_ms
     is_busy = state.executed < state.tip.height and open_ms < timing.linger_ms_max
     lingers = state.round.parent_count >= timing.linger_count and (is_busy or open_ms < timing.linger_ms)
     return len(state.pool) > 0 and not lingers

@@ -2,6 +2,8 @@
 work, or a core's small part, and no more.
 """
 
+from ledger.keys import Scheme
+
 ANSWER_BYTES_MAX = 1024 * 1024
 """Bytes of transactions in one answer (one block more may go beyond it): what a 100 Mbit/s line carries in a tenth of a
 second.
@@ -14,11 +16,11 @@ ANSWERS_AHEAD_MS = 100
 """How far answers may run ahead of that line: one full answer may follow another at once."""
 
 
-VERIFICATION_MS = 1
-"""What one signature of a peer's messages counts for: ten times what it takes, so one peer takes a tenth of a core."""
+VERIFICATION_MS: dict[int, int] = {Scheme.ED25519: 1, Scheme.SM2: 4}
+"""What a signature counts for: ten times what verifying it takes, so one peer takes a tenth of a core."""
 VERIFYING_AHEAD_MS = 1_000
-"""How far verifications may run ahead of that: the largest NEW-VIEW of 40 members, or all that a peer repeats after a
-cut.
+"""How far verifications may run ahead of that: the largest NEW-VIEW of 40 members, of 20 with SM2, or all that a peer
+repeats after a cut.
 """
 
 

@@ -8,6 +8,15 @@ alone, so all validators refuse the same.
 from collections import deque
 from collections.abc import Iterable, Sequence
 
+from ledger.snapshot import WINDOW_MAX
+
+BLOCKS_MANY = WINDOW_MAX * 3 // 4
+"""Blocks in the window from which on they are made no faster than this many in its span: in ten minutes 20 a second.
+Light load would else make a hundred a second, one for each transaction.
+"""
+PAUSE_MS_MAX = 1_000
+"""The paper's t (P3): longest that a bookkeeper may leave transactions unproposed. Enough up to a window of 3 hours."""
+
 
 class ReplayWindow:
     """Ids of the blocks that are at most `span_ms` older than the newest."""
@@ -26,6 +35,13 @@ class ReplayWindow:
 
     def __len__(self) -> int:
         return len(self._ids)
+
+    @property
+    def pause_ms(self) -> int:
+        """Time to leave before the next block: none, unless the window holds so many that a snapshot's manifest, which
+        lists them, might soon not.
+        """
+        return min(self._span_ms // BLOCKS_MANY, PAUSE_MS_MAX) if len(self._blocks) >= BLOCKS_MANY else 0
 
     def add(self, time_ms: int, ids: Sequence[bytes]) -> None:
         """Take in a block's ids, and forget the blocks that it makes too old."""

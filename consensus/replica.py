@@ -25,7 +25,6 @@ from consensus.messages import (
     Status,
     ViewChange,
 )
-from consensus.pace import VERIFICATION_MS
 from consensus.round import Round
 from consensus.state import State
 from ledger.errors import OurError, PeerError
@@ -107,7 +106,7 @@ class Replica:
         if handler is None:
             state.ignore("not for the replica", peer, message)
             return
-        verified = state.verifications
+        before_ms = state.verification_ms
         try:
             if isinstance(message, SIGNED) and not state.verifying.allows(peer, state.steady_ms):
                 raise PeerError(
@@ -116,15 +115,14 @@ class Replica:
             handler(state, peer, message)
         except PeerError as error:
             state.out.append(Charge(peer, error.code, error.message, cut=error.code in CUTTING))
-        if cost := state.verifications - verified:
-            state.verifying.spend(peer, state.steady_ms, cost * VERIFICATION_MS)
+        if cost_ms := state.verification_ms - before_ms:
+            state.verifying.spend(peer, state.steady_ms, cost_ms)
 
     def peer_up(self, peer: str) -> None:
-        """A connection is ready: the peer learns where we stand, and gets what it may have missed."""
+        """A connection is ready: the peer learns where we stand, and a member gets what it may have missed."""
         self.state.peers.setdefault(peer, None)
         self.state.send(catch_up.position(self.state), peer)
-        catch_up.repeat_votes(self.state, peer)
-        catch_up.repeat_checkpoints(self.state, peer, self.state.stored)
+        catch_up.greet(self.state, peer)
 
     def peer_down(self, peer: str) -> None:
         """A connection is gone, and with it what we asked for."""
@@ -147,8 +145,12 @@ class Replica:
 
     def set_disk_full(self, full: bool) -> None:
         """Stop voting while the disk is full: a vote that cannot be kept must not be given."""
-        self.state.disk_full = full
-        self.state.log("warning", "disk full, not voting" if full else "disk has room again, voting")
+        state = self.state
+        state.disk_full = full
+        state.log("warning", "disk full, not voting" if full else "disk has room again, voting")
+        if not full:
+            normal.vote_late(state)
+            checkpoint.sign_late(state)
 
     def settle(self) -> list[Effect]:
         """Look at the next fetched block, draw all conclusions, tell where we stand if it is time, and hand out the

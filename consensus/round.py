@@ -9,6 +9,10 @@ from ledger.terms import Terms
 from ledger.transaction import Branch, Transaction
 from ledger.validators import proposer
 
+ACCEPTED_KEPT = 64
+"""Proposals of one height that are kept because we accepted them: at a minute and more per view, an hour of views that
+all came to nothing. Their transactions are mostly the same.
+"""
 VIEWS_KEPT = 8
 """Views of which one member's votes are kept: the present one, a few that it is ahead by, a few whose COMMITs may still
 decide.
@@ -164,8 +168,14 @@ class Round:
         self.moved_ms = steady_ms
 
     def remember(self, proposal: Proposal) -> None:
-        """Keep a proposal as a candidate; the oldest goes when views have been too many, unless it is locked on."""
+        """Keep a proposal as a candidate, the newest last. When views have been too many the oldest goes, but not the
+        one locked on. Those that we accepted have room of their own: a liar may hold the certificate of one, bind a new
+        primary to it, and only those who accepted it can serve it (trap 12).
+        """
+        self.candidates.pop(proposal.hash, None)
         self.candidates[proposal.hash] = proposal
-        for digest in list(self.candidates)[:-VIEWS_KEPT]:
-            if self.lock is None or self.candidates[digest].header_raw != self.lock.header:
-                del self.candidates[digest]
+        for accepted, kept in ((False, VIEWS_KEPT), (True, ACCEPTED_KEPT)):
+            alike = [candidate for candidate in self.candidates.values() if candidate.durable is accepted]
+            for candidate in alike[:-kept]:
+                if self.lock is None or candidate.header_raw != self.lock.header:
+                    del self.candidates[candidate.hash]

@@ -21,7 +21,7 @@ from consensus.messages import (
     SealedBlock,
     Status,
 )
-from consensus.pace import ANSWERS_AHEAD_MS, VERIFYING_AHEAD_MS, Pace
+from consensus.pace import ANSWERS_AHEAD_MS, VERIFICATION_MS, VERIFYING_AHEAD_MS, Pace
 from consensus.records import BlockRecord, LockRecord, VoteRecord
 from consensus.replay import ReplayWindow
 from consensus.round import Proposal, Round
@@ -72,8 +72,8 @@ class Timing(Struct, frozen=True):
 class Pool(Protocol):
     """Verified transactions that wait for a block."""
 
-    parameters: Parameters
-    """Those of the open height: limits of a block."""
+    def limit(self, parameters: Parameters) -> None:
+        """Take the limits of the block of the open height; what no block may hold any more leaves."""
 
     def __len__(self) -> int: ...
 
@@ -172,7 +172,7 @@ class State:
         self.timeline = head.timeline
         """From the block after the last stored one to K + 1 above the last executed one."""
         self.round = Round(self.tip, self.terms_at(self.tip.height + 1), chain_id)
-        self.pool.parameters = self.round.terms.parameters
+        self.pool.limit(self.round.terms.parameters)
         self.checkpoints: dict[int, dict[int, tuple[bytes, bytes]]] = {}
         """Height → voter → (result digest, signature), above the last sealed."""
         self.own: dict[tuple[int, int, type[Message]], tuple[bytes, Own]] = {}
@@ -201,8 +201,8 @@ class State:
         """What peers asked for."""
         self.verifying = Pace(VERIFYING_AHEAD_MS)
         """What peers signed, or showed as signed by others."""
-        self.verifications = 0
-        """Signatures verified so far."""
+        self.verification_ms = 0
+        """What the signatures verified so far count for."""
         self.sealed_ms = 0
         """Steady time of the last seal."""
         self.disk_full = False
@@ -219,8 +219,10 @@ class State:
 
     @property
     def has_room(self) -> bool:
-        """Whether the open height is within K of the last sealed: beyond it no proposal is made or accepted."""
-        return self.round.height <= self.sealed + K
+        """Whether the open height is within K of the last sealed, and our own disk not further behind: beyond that no
+        proposal is made or accepted, so what waits for its seal or for the store is bounded.
+        """
+        return self.round.height <= min(self.sealed + K, self.stored + 2 * K)
 
     @property
     def parameters(self) -> Parameters:
@@ -244,7 +246,7 @@ class State:
         self.round.parent_count = parent_count
         if self.accused:
             self.accused &= {member.vote_key for member in self.round.validators.validators}
-        self.pool.parameters = self.parameters
+        self.pool.limit(self.parameters)
 
     def position(self, height: int) -> int | None:
         """Our position among those who vote on a height; None if we do not."""
@@ -272,8 +274,11 @@ class State:
     def signed_by(self, height: int, voter: int, digest: bytes, signature: bytes) -> bool:
         """Whether a member of the height's set signed the digest. Positions outside of it sign nothing (trap 2)."""
         members = self.validators_at(height).validators
-        self.verifications += 1
-        return voter < len(members) and self.verify(members[voter].vote_key, digest, signature)
+        if voter >= len(members):
+            return False
+        key = members[voter].vote_key
+        self.verification_ms += VERIFICATION_MS[key[0]]
+        return self.verify(key, digest, signature)
 
     def cast(self, height: int, view: int, digest: bytes, make: Callable[[int, bytes], V]) -> V | None:
         """Sign `digest`, make a message of (our position, signature) and put it on disk; the caller sends what it gets.

@@ -140,7 +140,7 @@ def on_new_view(state: State, peer: str, message: NewView) -> None:
         return state.keep_for_later(message.height, peer, message)
     waiting = round_.phase is Phase.CHANGING or (round_.phase is Phase.WAITING and round_.view > 0)
     if message.view < round_.view or (message.view == round_.view and not waiting):
-        return None  # ordinary: repeated
+        return equivocation.compare_proposal(state, message.proposal)  # ordinary: repeated
     if peer != round_.primary_name(message.view):
         raise PeerError("new-view-stranger", f"view {message.view} belongs to {round_.primary_name(message.view)}")
     _enter(state, message, _check_new_view(state, message))
@@ -167,8 +167,11 @@ def _check_new_view(state: State, message: NewView) -> Proposal:
     if not state.signed_by(round_.height, round_.primary(message.view), digest, message.signature):
         raise PeerError("new-view-forged", "its primary did not sign it")
     for change in message.view_changes:
-        if round_.view_changes.get(change.voter) != change:  # else it was checked when it came
+        known = round_.view_changes.get(change.voter)
+        if known != change:  # else it was checked when it came
             _check_view_change(state, change)
+            if known is not None:
+                equivocation.compare_requests(state, known, change)
     return examine(state, message.proposal)
 
 

@@ -35,7 +35,7 @@ class Mempool:
     """Transactions by id and by leaf, and per sender in the order of their coming."""
 
     def __init__(self, parameters: Parameters, limits: MempoolLimits) -> None:
-        self.parameters = parameters
+        self._parameters = parameters
         """Limits of the next block; those of expiry never change."""
         self._limits = limits
         self._by_leaf: dict[bytes, Transaction] = {}
@@ -67,7 +67,7 @@ class Mempool:
 
     def has_full_block(self) -> bool:
         """Whether as many wait as a block may hold."""
-        parameters = self.parameters
+        parameters = self._parameters
         return len(self._by_id) >= parameters.block_transactions_max or self._bytes >= parameters.block_bytes_max
 
     def get(self, leaf: bytes) -> Transaction | None:
@@ -105,8 +105,8 @@ class Mempool:
             raise ClientError("transaction-expired", f"valid until {body.valid_until_ms}, chain time is {now_ms}")
         if body.valid_until_ms > latest_ms:
             raise ClientError("transaction-too-far", f"valid until {body.valid_until_ms}, at most {latest_ms} now")
-        if body.gas_limit > self.parameters.block_gas_max or len(transaction.raw) > self.parameters.block_bytes_max:
-            raise ClientError("transaction-gas", f"a block holds {self.parameters.block_gas_max} gas at most")
+        if not self._fits(transaction):
+            raise ClientError("transaction-gas", f"a block holds {self._parameters.block_gas_max} gas at most")
         if transaction.id in self._by_id:
             raise ClientError("transaction-seen", "it waits already")
         if self.is_full and self._gives_way(body.sender) is None:
@@ -145,7 +145,7 @@ class Mempool:
         """Transactions for a block of `time_ms` on a parent of `parent_time_ms`: one of each sender in turn, within the
         block's limits.
         """
-        parameters = self.parameters
+        parameters = self._parameters
         count, room, gas = parameters.block_transactions_max, parameters.block_bytes_max, parameters.block_gas_max
         chosen: list[Transaction] = []
         queues = [iter(queue.values()) for queue in self._queues.values()]
@@ -185,6 +185,18 @@ class Mempool:
             del queue[ours.id]
             if queue:
                 self._queues[ours.body.sender] = queue
+
+    def limit(self, parameters: Parameters) -> None:
+        """Take the limits of the next block, and forget what no block may hold under them: waiting for it would suspect
+        honest primaries.
+        """
+        if parameters is not self._parameters:
+            self._parameters = parameters
+            self.remove([transaction for transaction in self._by_id.values() if not self._fits(transaction)])
+
+    def _fits(self, transaction: Transaction) -> bool:
+        limits = self._parameters
+        return transaction.body.gas_limit <= limits.block_gas_max and len(transaction.raw) <= limits.block_bytes_max
 
     def expire(self, now_ms: int) -> int:
         """Forget the transactions that no block may hold any more, and say how many: waiting for them would suspect

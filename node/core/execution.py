@@ -46,7 +46,7 @@ class Execution:
             self._root = snapshot.state_root
 
     def execute(self, block: Block, failures: tuple[Failure, ...], failed: Callable[[BaseException], None]) -> None:
-        """Queue a block, the next height. Bounded by the engine: at most K are executed and not stored."""
+        """Queue a block, the next height. Bounded by the engine: at most 2 K are executed and not stored."""
 
         def done(future: asyncio.Future[Outcome]) -> None:
             error = None if future.cancelled() else future.exception()

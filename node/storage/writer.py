@@ -41,7 +41,7 @@ class StoreWriter:
         self.room.set()
 
     def put(self, sealed: StoreSealed) -> None:
-        """Queue a block. Bounded by the engine: no block is proposed more than K above the last stored one."""
+        """Queue a block. Bounded by the engine: no block is committed more than 2 K above the last stored one."""
         self._queue.append(sealed)
         self._work.set()
 

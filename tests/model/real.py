@@ -10,6 +10,7 @@ from consensus.head import genesis_head
 from consensus.pace import Pace
 from consensus.replica import Replica
 from consensus.state import Fetch
+from ledger.genesis import Parameters
 from ledger.transaction import Transaction
 from node.engine import Engine, EngineSetup
 from tests.sim.signing import verify
@@ -27,7 +28,6 @@ class Pool:
 
     def __init__(self, *transactions: Transaction) -> None:
         self.transactions = transactions
-        self.parameters = kit.GENESIS.parameters
 
     def __len__(self) -> int:
         return len(self.transactions)
@@ -43,6 +43,9 @@ class Pool:
     def remove(self, transactions: Sequence[Transaction]) -> None:
         """What a block holds waits no more."""
         self.transactions = tuple(tx for tx in self.transactions if tx not in transactions)
+
+    def limit(self, _parameters: Parameters) -> None:
+        """There are no limits."""
 
     def expects(self, _leaf: bytes) -> bool:
         """Nothing is on its way."""

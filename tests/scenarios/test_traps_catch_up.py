@@ -13,6 +13,7 @@ from consensus.messages import (
     Message,
     SealedBlock,
     SealedBlocks,
+    Status,
     Transactions,
 )
 from consensus.replica import HANDLERS
@@ -113,6 +114,15 @@ def test_trap_20_catch_up_that_races_a_view_change_commits_once(first):
     bench.execute()
     assert (bench.state.sealed, bench.engine.status().halted) == (1, False)
     assert len(bench.wants(StoreSealed)) == 1
+
+
+def test_trap_20_a_block_that_is_in_the_store_is_of_no_use_any_more():
+    bench = sealed_bench()
+    bench.store()
+    bench.hear("Bohui", Status(9, 9, 0))
+    bench.tick(600)
+    bench.hear("Bohui", SealedBlocks((sealed_block(),), ()))
+    assert (bench.state.tip.height, bench.charges, bench.wants(Halt)) == (1, [], [])
 
 
 def test_trap_21_catch_up_ends_a_view_change():

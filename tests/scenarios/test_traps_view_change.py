@@ -26,6 +26,7 @@ from tests.unit.consensus_kit import (
     new_view,
     pre_prepare,
     prepare,
+    preparing_bench,
     requests,
     view_change,
     waiting_bench,
@@ -52,7 +53,7 @@ def wrong_new_views() -> dict[str, NewView]:
         "primary twice": new_view(requests(1, by_primary), pre_prepare(HEADER, TX, view=1)),
         "forged certificate": new_view(requests(1, hollow), pre_prepare(HEADER, TX, view=1)),
         "late certificate": new_view(requests(1, late), fresh),
-        "another view": new_view(good, pre_prepare(HEADER, TX, view=0)),
+        "another view": new_view(good, pre_prepare(FRESH, TX, view=5)),
         "unproven re-proposal": new_view(good, pre_prepare(HEADER, TX, view=1)),
     }
 
@@ -104,6 +105,9 @@ def test_trap_08_the_choice_is_a_function_of_all_requests_whatever_their_order(o
     """Four came, one of them with a certificate: a choice over the first three would miss it."""
     asking = [view_change(name, 1, certificate(HEADER) if name == "Dianneng" else None) for name in NAMES]
     assert choose(tuple(asking[at] for at in order)) == certificate(HEADER)
+    later = certificate(FRESH, 1, ("Anneng", "Bohui"))
+    both = [*asking[:2], view_change("Chengdian", 2, later), asking[3]]
+    assert choose(tuple(both[at] for at in order)) == later
     bench = waiting_bench()
     proposal = pre_prepare(FRESH, TX, view=1)
     bench.hear("Chengdian", new_view(asking, proposal))
@@ -195,6 +199,20 @@ def test_trap_12_a_block_that_was_accepted_is_there_after_a_power_cut():
     again.hear("Chengdian", new_view(shown, replace(pre_prepare(HEADER, view=1), leaves=b"")))
     assert again.engine.status().phase == "preparing"
     assert again.said(FetchBodies) == []
+
+
+def test_trap_12_an_accepted_block_is_served_however_many_views_go_by():
+    """A liar may hold its certificate, and bind a new primary to it."""
+    bench = preparing_bench()
+    for view in range(1, 20):
+        primary = NAMES[(1 + view) % 4]
+        if primary != bench.me:
+            salt = make_transaction(100 + view)
+            proposal = pre_prepare(make_header(salt, view=view), salt, view=view)
+            bench.hear(primary, new_view(requests(view), proposal, view))
+    for asked in (bench, Bench(records=bench.records)):
+        asked.hear("Dianneng", FetchBodies(header_hash(HEADER), b""))
+        assert [message.leaves for message in asked.said(Bodies)] == [TX.leaf]
 
 
 def test_trap_13_a_huge_view_moves_nobody():

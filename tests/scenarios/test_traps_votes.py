@@ -144,6 +144,16 @@ def test_trap_06_a_list_that_is_not_the_headers_gets_no_vote():
     assert bench.said(Prepare) == []
 
 
+def test_trap_06_a_transaction_that_the_list_names_twice_gets_no_vote():
+    """Its second place would wait for a body for ever, under a root that holds."""
+    rows, root = branch_table([(Branch.CHARGING, TX.leaf)] * 2, {})
+    header = encode(replace(decode(Header, HEADER), branches=rows, tx_root=root, tx_count=2))
+    bench = Bench()
+    bench.admit(TX)
+    bench.hear("Bohui", replace(pre_prepare(header), leaves=TX.leaf * 2))
+    assert bench.charges == ["proposal-root"]
+
+
 WRONG_TRANSACTIONS = {
     "chain": {"chain_id": bytes(32)},
     "expired": {"valid_until_ms": T0 + 999},

@@ -3,7 +3,8 @@
 from msgspec.structs import replace
 
 from consensus.effects import Accuse
-from consensus.messages import Shown
+from consensus.messages import CommitCertificate, CommittedBlock, SealedBlocks, Shown, Status
+from ledger.block import Vote, result_digest
 from ledger.evidence import Equivocation, Phase, contradicts, proves_equivocation
 from tests.sim.signing import verify
 from tests.unit.consensus_kit import (
@@ -12,11 +13,15 @@ from tests.unit.consensus_kit import (
     NAMES,
     Bench,
     certificate,
+    checkpoint,
     commit,
+    committed_bench,
     make_header,
     make_transaction,
+    new_view,
     pre_prepare,
     prepare,
+    requests,
     view_change,
 )
 
@@ -132,6 +137,54 @@ def test_F12_a_request_for_a_later_view_is_no_contradiction():
     bench.hear("Dianneng", view_change("Dianneng", 2, certificate(A, backups=("Chengdian", "Dianneng"))))
     bench.hear("Dianneng", view_change("Dianneng", 1))
     assert (accusations(bench), bench.charges) == ([], [])
+
+
+def test_F12_a_request_inside_a_new_view_that_differs_from_the_one_we_got_is_evidence():
+    """How a liar would tell the next primary another story than the others."""
+    bench = proposed()
+    bench.hear("Dianneng", view_change("Dianneng", 1))
+    shown = view_change("Dianneng", 1, certificate(A, backups=("Chengdian", "Dianneng")))
+    told = [view_change("Bohui", 1), view_change("Chengdian", 1), shown]
+    bench.hear("Chengdian", new_view(told, pre_prepare(A, TX, view=1)))
+    assert accusations(bench) == [("Dianneng", Phase.VIEW_CHANGE)]
+    assert bench.engine.status().view == 1, "what it showed binds the new view all the same"
+
+
+def test_F12_a_second_new_view_with_another_block_is_evidence():
+    bench = proposed()
+    first, second = make_header(TX, view=1), make_header(OTHER, view=1)
+    bench.hear("Chengdian", new_view(requests(), pre_prepare(first, TX, view=1)))
+    bench.hear("Chengdian", new_view(requests(), pre_prepare(first, TX, view=1)))
+    assert accusations(bench) == []
+    bench.hear("Chengdian", new_view(requests(), pre_prepare(second, OTHER, view=1)))
+    assert accusations(bench) == [("Chengdian", Phase.PRE_PREPARE)]
+
+
+def test_F12_a_commit_in_a_peers_tail_that_differs_from_the_one_we_got_is_evidence():
+    bench = proposed()
+    bench.hear("Dianneng", commit("Dianneng", B))
+    bench.hear("Chengdian", Status(0, 1, 0))
+    bench.tick(600)
+    votes = tuple(Vote(NAMES.index(name), commit(name, A).signature) for name in NAMES[1:])
+    tail = (CommittedBlock(A, CommitCertificate(0, votes), (TX.raw,)),)
+    bench.hear("Chengdian", SealedBlocks((), tail))
+    assert bench.state.tip.height == 1
+    assert accusations(bench) == [("Dianneng", Phase.COMMIT)]
+
+
+def test_a_member_whose_result_differs_from_ours_is_named():
+    """The others cannot propose to suspend whom they do not hear of."""
+    before = committed_bench()
+    before.hear("Dianneng", checkpoint("Dianneng", bytes(32)))
+    assert before.charges == [], "we do not know better yet"
+    before.execute()
+    after = committed_bench()
+    after.execute()
+    after.hear("Bohui", checkpoint("Bohui", result_digest(after.state.entries[1].result)))
+    for _ in range(2):
+        after.hear("Dianneng", checkpoint("Dianneng", bytes(32)))
+    assert before.charges == after.charges == ["result-differs"]
+    assert not after.engine.status().halted, "one member is no quorum"
 
 
 def test_F12_evidence_has_one_form():

@@ -14,6 +14,7 @@ from consensus.messages import (
     Bodies,
     FetchBlocks,
     FetchBodies,
+    PrePrepare,
     SealedBlocks,
     Status,
     Transactions,
@@ -21,7 +22,7 @@ from consensus.messages import (
     split_leaves,
 )
 from consensus.records import BlockRecord, CommitRecord, LockRecord, VoteRecord, decode_record
-from consensus.replay import ReplayWindow
+from consensus.replay import BLOCKS_MANY, PAUSE_MS_MAX, ReplayWindow
 from consensus.table import Phase, Trigger
 from ledger.block import Header, header_hash
 from ledger.codec import decode, encode
@@ -174,6 +175,28 @@ def test_F04_failures_of_those_who_left_are_forgotten():
     without = replace(validators, validators=tuple(m for m in validators.validators if m.name != "Bohui"))
     later = replace(header, height=2, view=0)
     assert tip.after(encode(later), later, without).failures == ()
+
+
+def test_so_many_blocks_that_a_manifest_could_not_list_them_are_spread():
+    window = ReplayWindow(600_000, 0)
+    for at_ms in range(BLOCKS_MANY):
+        assert window.pause_ms == 0
+        window.add(at_ms, [at_ms.to_bytes(32, "big")])
+    assert 1_000 // window.pause_ms == 20, "a second, so they stay as many as they are"
+    window.add(600_000 + BLOCKS_MANY // 2, ())
+    assert window.pause_ms == 0, "the old ones are forgotten"
+    long = ReplayWindow(86_400_000, 0, [(at_ms, [b""]) for at_ms in range(BLOCKS_MANY)])
+    assert long.pause_ms == PAUSE_MS_MAX
+
+
+def test_a_crowded_window_delays_the_next_block():
+    bench = Bench("Bohui")
+    bench.state.window.__init__(600_000, T0, [(T0 + at, [at.to_bytes(32, "big")]) for at in range(BLOCKS_MANY)])  # type: ignore[misc]
+    bench.admit(TX)
+    bench.tick(bench.state.window.pause_ms - 1)
+    assert bench.said(PrePrepare) == []
+    bench.tick(1)
+    assert len(bench.said(PrePrepare)) == 1
 
 
 def test_F04_a_tip_survives_its_encoding():

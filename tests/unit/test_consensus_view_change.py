@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from consensus.messages import NewView, Prepare, PrePrepare, ViewChange
-from consensus.round import VIEWS_KEPT
+from consensus.round import ACCEPTED_KEPT, VIEWS_KEPT
 from ledger.block import header_hash
 from tests.unit.consensus_kit import (
     FRESH,
@@ -20,6 +20,7 @@ from tests.unit.consensus_kit import (
     make_transaction,
     new_view,
     pre_prepare,
+    prepare,
     preparing_bench,
     requests,
     view_change,
@@ -115,7 +116,51 @@ def test_the_locked_block_stays_however_many_views_go_by():
             bench.hear(primary, new_view(requests(view), pre_prepare(header, salt, view=view), view))
     assert bench.engine.status().view == 18
     assert header_hash(HEADER) in bench.state.round.candidates
-    assert len(bench.state.round.candidates) == VIEWS_KEPT + 1
+    assert len(bench.state.round.candidates) == VIEWS_KEPT + 2  # and the two that were accepted, one of them locked on
+
+
+def test_of_the_blocks_accepted_at_a_height_the_newest_are_kept():
+    bench = Bench()
+    for view in range(1, 4 * ACCEPTED_KEPT):
+        primary, salt = NAMES[(1 + view) % 4], make_transaction(view)
+        if primary != bench.me:
+            bench.admit(salt)
+            proposal = pre_prepare(make_header(salt, view=view), salt, view=view)
+            bench.hear(primary, new_view(requests(view), proposal, view))
+            bench.tick(100)
+    accepted = [candidate for candidate in bench.state.round.candidates.values() if candidate.durable]
+    assert len(accepted) == ACCEPTED_KEPT + 1  # the newest was accepted after it came
+
+
+def test_a_block_that_is_proposed_again_is_the_newest_candidate():
+    """Else it would go at once, as the oldest, and a quorum's COMMITs for it would decide nothing."""
+    bench = locked_bench()
+    view = 0
+    views: list[tuple[int, str, bytes]] = []
+    while len(views) <= ACCEPTED_KEPT:
+        view += 1
+        if (primary := NAMES[(1 + view) % 4]) == bench.me:
+            continue
+        salt = make_transaction(100 + view)
+        bench.admit(salt)
+        header = make_header(salt, view=view)
+        bench.hear(primary, new_view(requests(view), pre_prepare(header, salt, view=view), view))
+        bench.tick(100)
+        views.append((view, primary, header))
+    view, primary, header = views[-1]
+    for name in NAMES[1:]:
+        if name != primary:
+            bench.hear(name, prepare(name, header, view))
+    assert bench.state.round.lock is not None
+    assert bench.state.round.lock.view == view
+    again = view + 1 if NAMES[(2 + view) % 4] != bench.me else view + 2
+    prepared = certificate(HEADER, again, tuple(name for name in NAMES[1:] if name != NAMES[(1 + again) % 4]))
+    later = again + 1 if NAMES[(2 + again) % 4] != bench.me else again + 2
+    bench.hear(NAMES[(1 + later) % 4], new_view(requests(later, prepared), pre_prepare(HEADER, TX, view=later), later))
+    assert bench.charges == []
+    for name in NAMES[1:]:
+        bench.hear(name, commit(name, HEADER, later))
+    assert bench.state.tip.height == 1
 
 
 def test_a_request_of_the_next_height_is_kept():
