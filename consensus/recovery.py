@@ -50,6 +50,7 @@ def resume(state: State) -> None:
     round_ = state.round
     for digest in [digest for digest, (height, _) in state.found_blocks.items() if height < round_.height]:
         del state.found_blocks[digest]
+    state.found_locks = {height: lock for height, lock in state.found_locks.items() if height >= round_.height}
     lock = state.found_locks.pop(round_.height, None)
     round_.lock = lock.certificate if lock is not None else None
     for digest, (height, _) in state.found_blocks.items():

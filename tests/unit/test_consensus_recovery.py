@@ -27,6 +27,7 @@ from tests.unit.consensus_kit import (
     asking_bench,
     checkpoint,
     commit,
+    committed_bench,
     make_header,
     make_next_header,
     make_transaction,
@@ -192,3 +193,9 @@ def test_a_contradiction_of_our_own_vote_is_never_signed():
     state = bench.state
     with pytest.raises(OurError, match="vote-contradicted"):
         state.cast_first(1, 0, bytes(32), lambda voter, signature: replace(prepare("Anneng", HEADER), voter=voter))
+
+
+def test_what_the_log_holds_of_earlier_heights_is_forgotten_with_them():
+    again = Bench(records=committed_bench().records)
+    assert again.state.round.height == 2
+    assert (again.state.found_locks, again.state.found_blocks) == ({}, {})
