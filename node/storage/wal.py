@@ -11,8 +11,12 @@ inverted mark is written behind it: acknowledged. Four rules, each learnt from o
   have forgotten a vote that it sent;
 - a failed fsync is final: the kernel marks the pages clean, and a second fsync would report success over lost data.
 
-Acknowledgements are not synced: those of the seconds before a power cut may be missing, and say nothing then. Calls
-block; the core makes them from a thread of their own.
+Acknowledgements are not synced: those of the seconds before a power cut may be missing, and say nothing then. A segment
+is synced once more before the next one begins, so only the newest can end in half of something. Calls block; the core
+makes them from a thread of their own.
+
+An empty file `00000003.oldest` names the segment from which on all must be there. It is renamed before older ones are
+dropped, so one that somebody else deleted (to make room, say) is missed.
 """
 
 import errno
@@ -67,6 +71,8 @@ class WriteAheadLog:
         paths = _segments(folder)
         self._closed = [_Closed(path, self._recover(path, is_last=path == paths[-1])) for path in paths]
         self._number = int(paths[-1].stem) if paths else 0
+        if not paths or not _oldest_names(folder):
+            _name_oldest(folder, int(paths[0].stem) if paths else 1)
         self._path, self._file, self._mark, self._size, self._height = folder, -1, b"", 0, 0
         self._open_next()
 
@@ -95,7 +101,10 @@ class WriteAheadLog:
 
         An empty one (of a start that wrote nothing) stays behind one that is needed: a gap in the numbers is damage.
         """
-        for segment in takewhile(lambda segment: segment.height <= sealed_height, tuple(self._closed)):
+        dropped = list(takewhile(lambda segment: segment.height <= sealed_height, self._closed))
+        if dropped:
+            _name_oldest(self._folder, int(dropped[-1].path.stem) + 1)
+        for segment in dropped:
             files.remove(segment.path)  # one after the other: names may reach the disk in any order
             self._closed.pop(0)
 
@@ -104,6 +113,8 @@ class WriteAheadLog:
         os.close(self._file)
 
     def _open_next(self) -> None:
+        if self._file >= 0:
+            files.sync(self._file, self._path)  # a power cut could leave half its last acknowledgement, which is damage
         path = self._folder / f"{self._number + 1:08}.wal"
         mark = os.urandom(_MARK_BYTES)
         opening = mark + zlib.crc32(mark).to_bytes(4, "big")
@@ -114,8 +125,7 @@ class WriteAheadLog:
             files.sync_folder(self._folder)  # without it a power cut could lose the file with its records
             self._opened(self._number + 1)
         except OSError:
-            os.close(file)
-            files.remove(path)
+            os.close(file)  # the segment stays, for a mark may name it already; the next try begins it anew
             raise
         if self._file >= 0:
             os.close(self._file)
@@ -131,6 +141,7 @@ class WriteAheadLog:
         except OSError as error:
             if not is_full(error):
                 raise
+            files.truncate(self._file, self._size)  # half of it at a segment's end would read as damage
         else:
             self._size += len(acknowledged)
 
@@ -138,11 +149,14 @@ class WriteAheadLog:
         """Read a segment into `recovered`, cutting a torn tail; returns the highest height in it."""
         found = _read(path, is_last=is_last)
         self.recovered += found.records
-        if found.is_torn:
+        if is_last:
             file = os.open(path, os.O_WRONLY)
             try:
-                files.truncate(file, found.size)
-                files.sync(file, path)
+                if found.is_torn:
+                    files.truncate(file, found.size)
+                files.sync(
+                    file, path
+                )  # also what a killed process did not sync: the next segment ends the tail's grace
             finally:
                 os.close(file)
         return found.height
@@ -172,7 +186,28 @@ def _segments(folder: Path) -> list[Path]:
     numbers = [int(path.stem) for path in paths if path.stem.isdigit()]
     if len(numbers) != len(paths) or (numbers and numbers != list(range(numbers[0], numbers[0] + len(numbers)))):
         raise _damaged(folder, 0, "a segment is missing between the first and the last")
+    if numbers and numbers[0] > _oldest(folder):
+        raise _damaged(folder, 0, f"the oldest segment, {_oldest(folder):08}.wal, is missing")
     return paths
+
+
+def _oldest_names(folder: Path) -> list[Path]:
+    return sorted(folder.glob("*.oldest"))
+
+
+def _oldest(folder: Path) -> int:
+    """Number of the segment from which on all must be there."""
+    return max((int(path.stem) for path in _oldest_names(folder) if path.stem.isdigit()), default=1)
+
+
+def _name_oldest(folder: Path, number: int) -> None:
+    """Say, durably, from which segment on all must be there. A file is renamed, which a full disk has room for."""
+    names, new = _oldest_names(folder), folder / f"{number:08}.oldest"
+    if names:
+        files.rename(names[-1], new)
+    else:
+        os.close(files.create(new))
+        files.sync_folder(folder)
 
 
 def _read(path: Path, *, is_last: bool) -> _Found:

@@ -150,3 +150,4 @@ def after_power_cut(disk: PowerDisk, how: str, random: Random, root: Path) -> No
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+        path.chmod(0o600)

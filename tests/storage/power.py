@@ -2,7 +2,8 @@
 
 `PowerDisk` stands in for the module `os` in the code that writes. It does everything on real files, and keeps beside
 them what a power cut would leave: of each file the bytes that were synced and the writes since, of the folders the
-names that were synced and those since. Sectors are written whole or not at all, in any order.
+names that were synced and those since. Sectors are written whole or not at all, in any order; a file may keep the
+length that a write gave it, and zeros in the place of the bytes (ext4 journals lengths, and writes data later).
 """
 
 import os
@@ -13,6 +14,10 @@ from typing import Any
 
 SECTOR_BYTES = 512
 PAGE_BYTES = 4096
+HOW = ("lost", "kept", "chance", "zeros")
+"""What a power cut does to what was not synced: all of it is lost, or kept, each sector and name by chance, or names
+and lengths are kept and the bytes are zero.
+"""
 META_BYTES = 2 * PAGE_BYTES
 """LMDB's two meta pages: the one that is written last says which tree is in force."""
 
@@ -24,23 +29,34 @@ class PowerCutError(BaseException):
 class Inode:
     """A file's bytes."""
 
-    def __init__(self, durable: bytes = b"") -> None:
+    def __init__(self, durable: bytes = b"", lmdb_file: Path | None = None) -> None:
         self.durable = durable
+        self.lmdb_file = lmdb_file
+        """Where the bytes are, if LMDB writes them itself."""
         self.pending: list[tuple[int, bytes] | int] = []
         """Writes (offset, bytes) and cuts (size) that were not synced."""
 
-    def survives(self, random: Random | None, *, kept: bool) -> bytes:
-        """The bytes after a power cut: all of the pending writes if `kept`, else none, or each sector by chance."""
+    def survives(self, how: str, random: Random) -> bytes:
+        """The bytes after a power cut."""
+
+        def is_kept() -> bool:
+            return how == "kept" or (how == "chance" and random.random() < 0.5)
+
+        if self.lmdb_file and self.lmdb_file.exists():
+            return self.lmdb_file.read_bytes()
         data = bytearray(self.durable)
         for change in self.pending:
             if isinstance(change, int):
-                if kept or (random and random.random() < 0.5):
+                if how == "zeros" or is_kept():
                     del data[change:]
                 continue
-            for offset, piece in _sectors(*change):
-                if kept or (random and random.random() < 0.5):
-                    data.extend(bytes(max(0, offset - len(data))))
-                    data[offset : offset + len(piece)] = piece
+            offset, written = change
+            if how == "zeros":
+                data.extend(bytes(max(0, offset + len(written) - len(data))))
+            for at, piece in _sectors(offset, written):
+                if is_kept():
+                    data.extend(bytes(max(0, at - len(data))))
+                    data[at : at + len(piece)] = piece
         return bytes(data)
 
 
@@ -57,12 +73,16 @@ class PowerDisk:
         self.ledger: bytes | None = None
         """The bytes of LMDB's file while a commit is under way; else they are those of the file."""
         self._files: dict[Path, Inode] = {
-            path: Inode(path.read_bytes()) for path in root.rglob("*") if path.is_file() and path.name != "lock.mdb"
+            path: _as_found(path) for path in root.rglob("*") if path.is_file() and path.name != "lock.mdb"
         }
         self._durable = dict(self._files)
         self._folders = {path for path in root.rglob("*") if path.is_dir()}
         self._durable_folders = set(self._folders)
         self._open: dict[int, Path] = {}
+        self._moved: tuple[Path, Path] | None = None
+        """A rename (from, to) that no folder was synced after: it is done as a whole or not at all."""
+        self._unmoved: dict[Path, Inode] = {}
+        """The files before it."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
@@ -126,7 +146,7 @@ class PowerDisk:
 
         def sync() -> None:
             inode = self._files[self._open[file]]
-            inode.durable, inode.pending = inode.survives(None, kept=True), []
+            inode.durable, inode.pending = inode.survives("kept", Random(0)), []
 
         self._io(f"sync {self._open[file].name}", sync)
 
@@ -135,6 +155,8 @@ class PowerDisk:
         folder = self._open[file]
 
         def sync() -> None:
+            if self._moved and self._moved[1].parent == folder:
+                self._durable, self._moved = _renamed(self._durable, *self._moved), None
             for path in {*self._files, *self._durable}:
                 if path.parent == folder:
                     _copy(path, self._files, self._durable)
@@ -155,36 +177,52 @@ class PowerDisk:
         """As `os.replace`."""
 
         def move() -> None:
+            if path.is_file():
+                # LMDB writes its file itself, and has synced it when it gets its name.
+                self._files.setdefault(path, _as_found(path))
             os.replace(path, new)
-            # LMDB writes its file itself, and has synced it when it gets its name.
-            self._files[new] = self._files.pop(path) if path in self._files else Inode(new.read_bytes())
+            self._unmoved = self._files
+            self._files = _renamed(self._files, path, new)
+            for at, inode in self._files.items():
+                inode.lmdb_file = at if inode.lmdb_file else None
+            self._moved = path, new
 
+        assert self._moved is None, "a rename is synced before the next"
         self._io(f"rename {path.name}", move)
 
     # ── what is left ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def survivors(self, how: str, random: Random) -> dict[str, bytes]:
-        """Relative path → bytes of the files after a power cut now: "lost", "kept", or each sector and name by
-        "chance".
-        """
+        """Relative path → bytes of the files after a power cut now, as one of `HOW`."""
         left: dict[str, bytes] = {}
-        lost = {folder for folder in self._folders - self._durable_folders if how != "kept"}
-        for path in sorted({*self._files, *self._durable}):
+        lost = {folder for folder in self._folders - self._durable_folders if how in ("lost", "chance")}
+        files, durables = self._files, self._durable
+        if self._moved:
+            old, new = self._moved
+            if how == "lost" or (how == "chance" and random.random() < 0.5):
+                files = self._unmoved
+            else:
+                durables = _renamed(durables, old, new)
+        for path in sorted({*files, *durables}):
             if lost & set(path.parents):
                 continue
-            now, durable = self._files.get(path), self._durable.get(path)
-            inode = {"lost": durable, "kept": now}.get(how, random.choice((now, durable)))
+            now, durable = files.get(path), durables.get(path)
+            inode = {"lost": durable, "chance": random.choice((now, durable))}.get(how, now)
             if inode is None:
                 continue
-            if path.suffix == ".mdb":
-                left[str(path.relative_to(self.root))] = path.read_bytes() if self.ledger is None else self.ledger
-            else:
-                chance = random if how == "chance" else None
-                left[str(path.relative_to(self.root))] = inode.survives(chance, kept=how == "kept")
+            is_in_commit = inode.lmdb_file and self.ledger is not None
+            data = self.ledger if is_in_commit else inode.survives(how, random)
+            left[str(path.relative_to(self.root))] = data or b""
         return left
+
+    def learn(self, path: Path) -> None:
+        """Take note of a file that was made durable otherwise."""
+        self._files[path] = self._durable[path] = _as_found(path)
 
     def _io(self, name: str, do: Callable[[], None], tear: Callable[[], None] | None = None) -> None:
         self.ios += 1
+        # Whole folders are removed without this; such a removal is durable when it pleases.
+        self._files = {path: inode for path, inode in self._files.items() if path.exists()}
         self.crash(f"before {name}", None)
         if tear:
             self.crash(f"in {name}", tear)
@@ -214,6 +252,16 @@ def _sectors(offset: int, data: bytes) -> Iterator[tuple[int, bytes]]:
         stop = min(end, (start // SECTOR_BYTES + 1) * SECTOR_BYTES)
         yield start, data[start - offset : stop - offset]
         start = stop
+
+
+def _as_found(path: Path) -> Inode:
+    return Inode(path.read_bytes(), path if path.suffix == ".mdb" else None)
+
+
+def _renamed(files: dict[Path, Inode], old: Path, new: Path) -> dict[Path, Inode]:
+    """The files, after a rename of one of them or of a folder, which takes the place of what had the name."""
+    moved = {new / path.relative_to(old): inode for path, inode in files.items() if path.is_relative_to(old)}
+    return {path: inode for path, inode in files.items() if not path.is_relative_to(old)} | moved
 
 
 def _copy(path: Path, source: dict[Path, Inode], target: dict[Path, Inode]) -> None:

@@ -7,9 +7,8 @@ said to hold, contradict no vote that it sent (the simulator's checker sees all)
 
 import os
 import shutil
-import tempfile
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -18,21 +17,10 @@ import pytest
 from ledger.terms import K
 from tests.sim.checker import InvariantError
 from tests.sim.world import Plan, World
-from tests.storage.disk_node import DiskNode, after_power_cut, write_on
-from tests.storage.power import PowerCutError, PowerDisk
+from tests.storage.disk_node import DiskNode, after_power_cut
+from tests.storage.power import HOW, PowerCutError, PowerDisk
 
 NAME = "Bohui"
-MEMORY = Path("/dev/shm")
-HOW = ("lost", "kept", "chance")
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder in memory, where LMDB's own fsyncs cost nothing."""
-    made = Path(tempfile.mkdtemp(prefix="pilechain-", dir=MEMORY if MEMORY.is_dir() else None))
-    yield made
-    write_on(os)
-    shutil.rmtree(made)
 
 
 class Run:
@@ -182,7 +170,7 @@ class Start:
             was_cut = True
         node.crash()
         old, self.root = self.root, self.root.with_name(f"{self.root.name}-{number}")
-        after_power_cut(disk, HOW[number % 3], Random(number), self.root)
+        after_power_cut(disk, HOW[number % len(HOW)], Random(number), self.root)
         shutil.rmtree(old)
         return was_cut
 

@@ -1,5 +1,7 @@
 """Vote keys change with every epoch: what is due when, and what lies on disk."""
 
+import errno
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,9 @@ from node.core.key_plan import KeyFacts, KeyStep, next_step
 from node.core.vote_keys import VoteKeys, next_key_file, next_vote_key
 from node.core.vote_mark import VoteMark
 from node.keystore import LIGHT, load_key, save_key
+from node.storage import files
+from node.storage.files import replace as replace_file
+from node.storage.wal import WriteAheadLog, newest_segment
 
 OLD, NEW = b"old", b"new"
 VOTING = KeyFacts(has_seat=True, present=OLD, decided=OLD, registered=None, held=OLD, waiting=None, waiting_known=False)
@@ -122,3 +127,31 @@ def test_F07_a_key_that_comes_to_lie_there_is_found(file):
     assert found.public_key == renewed.public_key
     assert next_vote_key(file, b"secret").public_key == renewed.public_key, "one, however often it is asked for"
     assert keys.find_waiting() is None
+
+
+def test_F13_a_disk_that_gets_full_between_the_marks_of_two_keys_costs_neither_its_vote(file, monkeypatch):
+    wal = file.with_name("wal")
+    keys = VoteKeys(file, b"secret", 0)
+    log = WriteAheadLog(wal, keys.raise_marks, segment_bytes=1)
+    keys.make_waiting()
+    log.append([(1, b"vote")])
+    with monkeypatch.context() as disk:
+
+        def full(path, data):
+            if "next" in path.name:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            replace_file(path, data)
+
+        disk.setattr(files, "replace", full)
+        with pytest.raises(OSError, match="No space left"):
+            log.append([(2, b"vote")])
+        disk.setattr(files, "write", lambda *_: full(Path("next"), b""))
+        with pytest.raises(OSError, match="No space left"):
+            log.append([(2, b"vote")])  # nor is it taken away again by a try that fails earlier
+    log.close()
+    again = VoteKeys(file, b"secret", newest_segment(wal))  # the operator stopped the node and made room
+    assert [key.public_key for key in again.signers] == [key.public_key for key in keys.signers]
+    assert len(again.signers) == 2
+    log = WriteAheadLog(wal, again.raise_marks)
+    log.close()
+    assert log.recovered == [b"vote"]

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from ledger.errors import OurError
-from node.storage.wal import WriteAheadLog
+from node.storage.wal import WriteAheadLog, check_log
 
 RECORDS = [b"a vote", b"x" * 40, b"\0" * 40, b"the last vote"]
 
@@ -126,6 +126,40 @@ def test_F04_a_missing_segment_halts(tmp_path):
         WriteAheadLog(tmp_path)
 
 
+def test_F13_old_segments_that_somebody_deleted_are_missed(tmp_path):
+    """On a full disk it is the first idea: the oldest go, and their votes with them."""
+    log = WriteAheadLog(tmp_path, segment_bytes=100)
+    for height in range(1, 9):
+        log.append([(height, b"vote" * 30)])
+    log.truncate(3)
+    log.close()
+    check_log(tmp_path)
+    assert min(tmp_path.glob("*.wal")).name == "00000004.wal"
+    for number in (4, 5):
+        (tmp_path / f"0000000{number}.wal").unlink()
+        for opened in (check_log, WriteAheadLog):
+            with pytest.raises(OurError, match=r"wal-damaged: .*00000004\.wal, is missing.*pilechain repair"):
+                opened(tmp_path)
+    (tmp_path / "00000004.oldest").unlink()  # as old as they are
+    with pytest.raises(OurError, match="wal-damaged"):
+        check_log(tmp_path)
+
+
+def test_F13_a_log_begins_anew_where_all_of_it_is_gone(tmp_path):
+    log = WriteAheadLog(tmp_path, segment_bytes=1)
+    for height in range(1, 5):
+        log.append([(height, b"vote")])
+    log.truncate(3)
+    log.close()
+    for path in tmp_path.glob("*.wal"):
+        path.unlink()  # the vote key's mark tells
+    assert recovered(tmp_path) == []
+    (tmp_path / "00000001.wal").unlink()
+    (tmp_path / "00000002.wal").touch()
+    with pytest.raises(OurError, match="wal-damaged"):
+        check_log(tmp_path)
+
+
 def test_F04_sealed_segments_are_dropped_whole(tmp_path):
     log = WriteAheadLog(tmp_path, segment_bytes=100)
     for height in range(1, 31):
@@ -229,6 +263,27 @@ def test_F13_an_acknowledgement_that_found_no_room_is_left_out(tmp_path, monkeyp
     log.append([(2, b"second")])
     monkeypatch.undo()
     log.append([(2, b"third")])
+    log.close()
+    assert recovered(tmp_path) == [b"first", b"second", b"third"]
+
+
+def test_F13_half_an_acknowledgement_at_the_end_of_a_segment_is_taken_back(tmp_path, monkeypatch):
+    """The disk got full just there, and the next batch goes into the next segment."""
+    log = WriteAheadLog(tmp_path, segment_bytes=1)
+    log.append([(1, b"first")])
+    real = os.pwrite
+
+    def full(file, data, offset):
+        if len(data) <= 8 and offset > 12:
+            if len(data) < 8:
+                raise OSError(errno.ENOSPC, "no space left")
+            return real(file, bytes(data)[:3], offset)
+        return real(file, data, offset)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", full)
+        log.append([(2, b"second")])
+    log.append([(3, b"third")])
     log.close()
     assert recovered(tmp_path) == [b"first", b"second", b"third"]
 
