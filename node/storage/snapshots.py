@@ -43,10 +43,9 @@ class Snapshots:
 
     def publish(self, draft: Path, height: int) -> None:
         """Give a finished draft its name. Its files are durable already."""
-        final = self.path / str(height)
-        shutil.rmtree(final, ignore_errors=True)
+        self._remove(height)
         files.sync_folder(draft)
-        files.rename(draft, final)
+        files.rename(draft, self.path / str(height))
 
     def clear_drafts(self) -> None:
         """Remove what a crash, a stop or a full disk left unfinished."""
@@ -56,7 +55,15 @@ class Snapshots:
     def keep(self, count: int) -> None:
         """Remove all but the newest snapshots, oldest first."""
         for height in reversed(self.heights()[count:]):
-            shutil.rmtree(self.path / str(height), ignore_errors=True)
+            self._remove(height)
+
+    def _remove(self, height: int) -> None:
+        """Take the name away first: half of a snapshot must not be seen."""
+        gone = self.path / f"{DRAFT}gone-{height}"
+        shutil.rmtree(gone, ignore_errors=True)
+        with suppress(FileNotFoundError):
+            files.rename(self.path / str(height), gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def chunk_name(index: int) -> str:
