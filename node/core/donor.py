@@ -86,17 +86,25 @@ class Donor:
     def answer(self, message: _Request) -> bytes:
         """The encoded answer to a request. Blocks for a read or two."""
         if isinstance(message, FetchChunk):
-            # Of U63 and U32, so a file name is made of digits alone.
-            data = self._snapshots.chunk(message.height, message.index) or b""
-            return encode(SnapshotChunk(message.height, message.index, data))
+            data = None
+            with self._snapshots.expendable(message.height):
+                # Of U63 and U32, so a file name is made of digits alone.
+                data = self._snapshots.chunk(message.height, message.index)
+            return encode(SnapshotChunk(message.height, message.index, data or b""))
         if isinstance(message, FetchManifest):
-            heights = self._snapshots.heights()
-            wanted = [message.height] if message.height in heights else heights[:1]
-            raw = self._snapshots.manifest(wanted[0]) if wanted else None
-            return encode(SnapshotManifest(decode_trusted(Manifest, raw) if raw else None))
+            return encode(SnapshotManifest(self._manifest(message.height)))
         if isinstance(message, FetchHandOvers):
             return encode(HandOvers(message.epoch, self._hand_overs(message.epoch)))
         return encode(self._ancestor(message))
+
+    def _manifest(self, asked_height: int) -> Manifest | None:
+        heights = self._snapshots.heights()
+        for height in [asked_height] if asked_height in heights else heights:
+            with self._snapshots.expendable(height):
+                raw = self._snapshots.manifest(height)
+                if raw is not None:
+                    return decode_trusted(Manifest, raw)
+        return None
 
     def _ancestor(self, asked: FetchAncestor) -> Ancestor:
         with self._reader.snapshot() as snapshot:

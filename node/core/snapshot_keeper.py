@@ -115,8 +115,13 @@ class SnapshotKeeper:
             self.reach(target)
 
     def _oldest(self) -> int:
-        raws = [self._snapshots.manifest(height) for height in self._snapshots.heights()]
-        return min([decode_trusted(Manifest, raw).first for raw in raws if raw], default=self._height)
+        firsts = [self._height]
+        for height in self._snapshots.heights():
+            with self._snapshots.expendable(height):
+                raw = self._snapshots.manifest(height)
+                if raw is not None:
+                    firsts.append(decode_trusted(Manifest, raw).first)
+        return min(firsts)
 
     def _make(self, target: int) -> Made | None:
         try:

@@ -5,13 +5,19 @@ A folder gets its name when everything in it is durable, so what can be seen is 
 
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import structlog
+
+from ledger.errors import PeerError
 from node.storage import files
 
 MANIFEST = "manifest"
 DRAFT = "new-"
+
+log = structlog.get_logger()
 
 
 class Snapshots:
@@ -33,6 +39,19 @@ class Snapshots:
     def chunk(self, height: int, index: int) -> bytes | None:
         """A chunk of a snapshot, likewise."""
         return _read(self.path / str(height) / chunk_name(index))
+
+    @contextmanager
+    def expendable(self, height: int) -> Iterator[None]:
+        """For a block in which the node reads a snapshot: damage ends the block and costs the snapshot, which nobody
+        needs here. A peer's question about it must not halt a validator.
+        """
+        try:
+            yield
+        except (OSError, PeerError) as error:
+            path = str(self.path / str(height))
+            log.error("snapshot_damaged", snapshot=path, reason=str(error), hint="it is removed; check the disk")
+            with suppress(OSError):
+                self._remove(height)
 
     def draft(self, height: int | None) -> Path:
         """A new empty folder to make a snapshot in."""
