@@ -80,6 +80,11 @@ def damage(file: Path, what: str) -> OurError:
     )
 
 
+def write_failed(file: Path, what: str) -> OurError:
+    """The error to raise when the disk did not take what was written. The file is as it was after the last commit."""
+    return OurError("store-write", f"{file}: {what}; see that the disk is sound and has room, then start again")
+
+
 def height_key(height: int) -> bytes:
     """Key of a height: big-endian, so that LMDB's order is the chain's and new blocks are appended."""
     return height.to_bytes(8, "big")

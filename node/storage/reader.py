@@ -25,7 +25,7 @@ from ledger.state_proof import StateProof
 from ledger.state_tree import StateTree
 from ledger.transaction import transaction_leaf
 from ledger.validators import ValidatorSet
-from node.storage.layout import DATA_FILE, Databases, damage, epoch_key, height_key, node_key, tile_key
+from node.storage.layout import DATA_FILE, Databases, damage, epoch_key, height_key, node_key, tile_key, write_failed
 
 MAP_BYTES = 64 * 1024**3
 """Size of the map: address space, not memory or disk. Fixed, because resizing it under readers is where LMDB users lose
@@ -39,18 +39,20 @@ EXPORT_S = 0.1
 """How long one snapshot may last: whoever reads more takes a new one."""
 DAMAGE_ERRORS = (
     lmdb.BadDbiError,
-    lmdb.BadTxnError,
     lmdb.CorruptedError,
     lmdb.CursorFullError,
     lmdb.IncompatibleError,
     lmdb.InvalidError,
     lmdb.NotFoundError,
     lmdb.PageNotFoundError,
-    lmdb.PanicError,
     lmdb.VersionMismatchError,
 )
 """What LMDB says of a file that is not what it wrote. It has no checksums: a bit that is flipped in a value is found by
 who decodes it, by the state root that the quorum sealed, or by `pilechain verify`.
+"""
+STOPPED_ERRORS = (lmdb.BadTxnError, lmdb.PanicError)
+"""What LMDB says in a process in which the last write of a commit failed (on a full copy-on-write disk, say): the file
+is sound, but this process must open it anew.
 """
 
 T = TypeVar("T")
@@ -359,6 +361,8 @@ def _damage_is_said(path: Path) -> Iterator[None]:
         yield
     except DAMAGE_ERRORS as error:
         raise damage(path / DATA_FILE, str(error)) from error
+    except STOPPED_ERRORS as error:
+        raise write_failed(path / DATA_FILE, str(error)) from error
 
 
 def _check_index(index: int, count: int) -> None:

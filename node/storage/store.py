@@ -26,7 +26,17 @@ from ledger.transaction import Signed, transaction_id
 from ledger.validators import ValidatorSet
 from node.effects import StoreSealed
 from node.storage import files
-from node.storage.layout import DATA_FILE, STORE_FORMAT, Databases, damage, epoch_key, height_key, node_key, tile_key
+from node.storage.layout import (
+    DATA_FILE,
+    STORE_FORMAT,
+    Databases,
+    damage,
+    epoch_key,
+    height_key,
+    node_key,
+    tile_key,
+    write_failed,
+)
 from node.storage.reader import (
     DAMAGE_ERRORS,
     MAP_BYTES,
@@ -36,11 +46,14 @@ from node.storage.reader import (
     StaleReader,
     stale_readers,
 )
+from node.storage.wal import is_full
 
 FREE_BYTES_MIN = 64 * 1024 * 1024
 """Less room than this counts as a full disk: it still takes the log of the committed tail (K blocks of 2 MiB, twice)
 and its state.
 """
+PROBE_BYTES = 64 * 1024
+"""More than what half a write leaves: the rest of a block or two."""
 
 
 class BlockWork(Struct, frozen=True):
@@ -264,7 +277,10 @@ def put_state(
 
 @contextmanager
 def errors_are_said(path: Path) -> Iterator[None]:
-    """For a block that works on a store: turn LMDB's errors into ours: no room, damage, or a disk that fails."""
+    """For a block that works on a store: turn LMDB's errors into ours: no room, damage, or a disk that fails.
+
+    A failed sync is final, and EIO to LMDB. So is a write for which half the room is left; only that is waited out.
+    """
     try:
         yield
     except (lmdb.MapFullError, lmdb.DiskError) as error:
@@ -272,10 +288,26 @@ def errors_are_said(path: Path) -> Iterator[None]:
     except DAMAGE_ERRORS as error:
         raise damage(path / DATA_FILE, str(error)) from error
     except lmdb.Error as error:
-        # A write for which half the room is left is EIO to LMDB.
-        if os.strerror(errno.EDQUOT) in str(error) or shutil.disk_usage(path).free < FREE_BYTES_MIN:
+        is_eio = os.strerror(errno.EIO) in str(error)
+        if os.strerror(errno.EDQUOT) in str(error) or (is_eio and _has_no_room(path)):
             raise StoreFullError(str(error)) from error
-        raise OurError("store-write", f"{path / DATA_FILE}: {error}; check the disk, then start again") from error
+        raise write_failed(path / DATA_FILE, str(error)) from error
+
+
+def _has_no_room(folder: Path) -> bool:
+    """Whether disk or quota have no room for a small write: after half a write they have none."""
+    probe = folder / "probe"
+    try:
+        file = files.create(probe)
+        try:
+            files.write(file, bytes(PROBE_BYTES), 0)
+        finally:
+            os.close(file)
+    except OSError as error:
+        return is_full(error)
+    finally:
+        probe.unlink(missing_ok=True)
+    return False
 
 
 class _NoTiles:

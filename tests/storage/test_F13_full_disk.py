@@ -2,6 +2,8 @@
 
 import errno
 import os
+from types import SimpleNamespace
+from typing import Any
 
 import lmdb
 import pytest
@@ -74,6 +76,41 @@ def test_F13_a_write_that_fails_for_another_reason_stops_the_process(tmp_path, m
     with pytest.raises(OurError, match="store-write"):
         grow(store, 1)
     store.close()
+
+
+def test_F13_a_failed_sync_of_a_disk_with_little_room_stops_the_process_and_a_write_that_filled_it_does_not(
+    small_disk, monkeypatch
+):
+    """LMDB calls both EIO. A failed sync is final; a retry would call it durable what is lost."""
+    store = Store(small_disk.path / "ledger", GENESIS, STATE, 1 << 28)
+
+    def broken(*_):
+        raise lmdb.Error(f"mdb_txn_commit: {os.strerror(errno.EIO)}")
+
+    monkeypatch.setattr(store_module, "put_head", broken)
+    with pytest.raises(OurError, match="store-write"):
+        grow(store, 1)
+    small_disk.fill()
+    with pytest.raises(StoreFullError):
+        grow(store, 1)
+    assert sorted(path.name for path in store._path.iterdir()) == ["data.mdb", "lock.mdb"]
+    store.close()
+
+
+def test_F13_a_commit_that_found_no_room_for_its_meta_page_asks_for_a_new_start_and_not_for_a_repair(tmp_path):
+    """The file is sound; set aside, it would cost the vote key."""
+    store = Store(tmp_path, GENESIS, STATE, 1 << 28)
+    env: Any = store._env
+
+    def panic(**_):
+        raise lmdb.PanicError("mdb_txn_begin: MDB_PANIC: Update of meta page failed")
+
+    vars(store)["_env"] = SimpleNamespace(begin=panic)
+    for use in (lambda: grow(store, 1), lambda: store.prune(1, 8), lambda: store.write([])):
+        with pytest.raises(OurError, match=r"store-write: .*data\.mdb: .*start again") as caught:
+            use()
+        assert "repair" not in caught.value.message
+    env.close()
 
 
 def test_F13_a_users_quota_that_is_used_up_is_a_full_disk_as_well(tmp_path, monkeypatch):
