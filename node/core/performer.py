@@ -221,7 +221,7 @@ class Performer:
             if not is_full(error):
                 raise OurError("wal-write", str(error)) from error
             # No vote leaves this node before it is on disk.
-            self._writer.report_full()
+            self._writer.report_full(f"the log: {error}")
             return False
         return True
 

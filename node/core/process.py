@@ -22,6 +22,7 @@ from ledger.transaction import ExpiryClass, Signed, Transaction, transaction_id
 from node.config import Config, split_address
 from node.core.admission import Admission
 from node.core.complaints import Complaints
+from node.core.disk_watch import DiskWatch
 from node.core.donor import Donor
 from node.core.duties import Duties, load_company_signer
 from node.core.execution import Execution
@@ -32,7 +33,7 @@ from node.core.pruner import Pruner
 from node.core.snapshot_keeper import SnapshotKeeper
 from node.core.stages import Stages
 from node.core.vote_keys import VoteKeys
-from node.effects import TICK_MS, DiskFull, Executed, Outcome, Stored
+from node.effects import TICK_MS, Executed, Outcome, Stored
 from node.engine import Engine, EngineSetup
 from node.home import Home
 from node.ipc.socket import IpcServer
@@ -75,7 +76,6 @@ class Core:
         self._loop = asyncio.get_running_loop()
         self._end: asyncio.Future[None] = self._loop.create_future()
         self._tasks: list[asyncio.Task[None]] = []
-        self._is_full = False
         self._met: Timeline | None = None
         """The sealed timeline whose members we have met."""
         self._pruned: dict[str, int] = {}
@@ -100,7 +100,8 @@ class Core:
         wal.recovered.clear()
         self._engine = Engine(setup)
 
-        self._writer = StoreWriter(store, self._stored, self._disk_full, stages)
+        self._disk = DiskWatch(store, home.wal, inbox.put, log)
+        self._writer = StoreWriter(store, self._stored, self._disk.found_full, stages)
         self._execution = Execution(store, genesis, self._executed, stages)
         self._admission = Admission(self._precheck, self._engine.holds, inbox.put, complaints.about, stages)
         contexts = tls_contexts(home, config, passphrase)
@@ -178,7 +179,7 @@ class Core:
             "version": node.__version__,
             "connected": self._network.connected,
             "admission_waiting": self._admission.waiting,
-            "disk_full": self._is_full,
+            "disk_full": self._disk.is_full,
             "stale_readers": [reader.pid for reader in self._store.stale_readers()],
             "loop_lag_ms": max(self._lag_ms),
             "stages_us": self._stages.cpu_us(),
@@ -232,12 +233,6 @@ class Core:
             self._members.update(_node_keys(outcome.timeline))
         self._inbox.put(Executed(outcome))
 
-    def _disk_full(self) -> None:
-        if not self._is_full:
-            self._is_full = True
-            log.error("disk_full", store=str(self._home.ledger), hint="make room; this node does not vote until then")
-            self._inbox.put(DiskFull(True))
-
     # ── work that goes on all the time ───────────────────────────────────────────────────────────────────────────────
 
     async def _tick(self) -> None:
@@ -257,15 +252,9 @@ class Core:
                 log.warning(
                     "stale_reader", pid=reader.pid, lag=reader.lag, hint="it keeps the store from reusing pages"
                 )
-            if not self._store.has_room():
-                self._disk_full()
-            elif self._is_full:
-                self._is_full = False
-                log.info("disk_has_room_again")
-                self._writer.room.set()
-                self._inbox.put(DiskFull(False))
+            self._disk.look(self._writer.room)
             self._meet_members()
-            if not self._is_full:
+            if not self._disk.is_full:
                 await self._duties.tick()
 
     def _meet_members(self) -> None:

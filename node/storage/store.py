@@ -133,11 +133,16 @@ class Store(LedgerReader):
             if place is not None and place[:8] == at:
                 txn.delete(id_, db=self._databases.transactions)
 
-    def has_room(self) -> bool:
-        """Whether disk and map have room for more blocks."""
-        info, stat = self._env.info(), self._env.stat()
-        map_left: int = info["map_size"] - (info["last_pgno"] + 1) * stat["psize"]
-        return min(map_left, shutil.disk_usage(self._path).free) >= FREE_BYTES_MIN
+    def shortage(self) -> str:
+        """What there is too little of for more blocks; empty if disk and map have room. Pages that pruning freed are
+        room in the map, however far the file has grown.
+        """
+        with self.snapshot() as snapshot:
+            map_left: int = self._env.info()["map_size"] - sum(snapshot.bytes_used().values())
+        if map_left < FREE_BYTES_MIN:
+            return f"{self._path}: the map has {map_left} bytes left; raise store.map_bytes, then start again"
+        free = shutil.disk_usage(self._path).free
+        return "" if free >= FREE_BYTES_MIN else f"{self._path}: {free} bytes are free, {FREE_BYTES_MIN} are needed"
 
     def reader_check(self) -> int:
         """Free the slots of readers that died; returns how many. To be called each second."""

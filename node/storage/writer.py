@@ -26,9 +26,9 @@ class StoreWriter:
     """The queue in front of the store."""
 
     def __init__(
-        self, store: Store, stored: Callable[[int], None], disk_full: Callable[[], None], stages: Stages
+        self, store: Store, stored: Callable[[int], None], disk_full: Callable[[str], None], stages: Stages
     ) -> None:
-        """`stored(height)` is called when a block is durable, `disk_full()` when there is no room for it."""
+        """`stored(height)` is called when a block is durable, `disk_full(reason)` when there is no room for it."""
         self._store = store
         self._stored = stored
         self._disk_full = disk_full
@@ -37,7 +37,7 @@ class StoreWriter:
         self._queue: deque[StoreSealed] = deque()
         self._work = asyncio.Event()
         self.room = asyncio.Event()
-        """Set while the disk has room; whoever watches the disk sets it."""
+        """Set unless a write found no room; whoever watches the disk sets it."""
         self.room.set()
 
     def put(self, sealed: StoreSealed) -> None:
@@ -45,10 +45,10 @@ class StoreWriter:
         self._queue.append(sealed)
         self._work.set()
 
-    def report_full(self) -> None:
-        """There is no room: `room` is set again when there is."""
+    def report_full(self, reason: str) -> None:
+        """There is no room: `room` is set again when it is worth another try."""
         self.room.clear()
-        self._disk_full()
+        self._disk_full(reason)
 
     async def run(self) -> None:
         """Write for ever. Raises OurError when the store is damaged; nothing queued is ever dropped."""
@@ -59,8 +59,8 @@ class StoreWriter:
             batch = list(islice(self._queue, BLOCKS_MAX))
             try:
                 await loop.run_in_executor(self._thread, self._write, batch)
-            except StoreFullError:
-                self.report_full()
+            except StoreFullError as error:
+                self.report_full(f"the ledger: {error}")
                 continue
             for block in batch:
                 self._queue.popleft()

@@ -9,6 +9,7 @@ import pytest
 from consensus.messages import FetchBlocks, Own, SealedBlocks, Status, decode_message
 from ledger.codec import encode
 from ledger.errors import OurError
+from node.core import disk_watch
 from node.core import process as core_module
 from node.core.process import Core
 from node.ipc.socket import CoreClient
@@ -78,7 +79,7 @@ async def test_F04_a_core_with_a_full_disk_stops_voting_and_catches_up_when_ther
     with monkeypatch.context() as disk:
         disk.setattr(full._wal, "append", no_room)
         disk.setattr(full._store, "write", no_store)
-        disk.setattr(full._store, "has_room", lambda: False)
+        disk.setattr(full._store, "shortage", lambda: "no room")
         await until(lambda: full.status()["disk_full"])
         height = cores.height("Teld")
         for number in range(1, 6):
@@ -96,7 +97,11 @@ async def test_F04_a_core_with_a_full_disk_stops_voting_and_catches_up_when_ther
 async def test_F13_a_core_whose_log_finds_its_disk_really_full_serves_its_peers_and_catches_up(
     small_disk, tmp_path, monkeypatch
 ):
-    """The log waits for room in the middle of a turn; the node answers all that needs no vote."""
+    """The log waits for room in the middle of a turn; the node answers all that needs no vote. As with a quota, nobody
+    sees the want of room before a write meets it, nor while it lasts.
+    """
+    monkeypatch.setattr(disk_watch, "FREE_BYTES_MIN", 0)
+    monkeypatch.setattr(core_module, "WATCH_S", 0.05)
     cores = CoresInside(tmp_path / "net", {"Teld": small_disk.path})
     client, full, peer = await cores.client("SGCC"), cores.cores["Teld"], cores.cores["SGCC"]
     await cores.seal(client, 0)

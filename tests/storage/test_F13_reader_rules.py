@@ -1,5 +1,6 @@
 """LMDB's own traps: one fixed map, no WRITEMAP, one open per process, and no snapshot that lasts."""
 
+import asyncio
 import time
 from contextlib import contextmanager
 
@@ -44,8 +45,39 @@ def test_F13_a_store_is_opened_once_in_a_process(tmp_path):
     store.close()
 
 
-def test_F13_core_looks_for_dead_readers_each_second():
+class Watching:
+    """All that a core looks after each second; it ends in the third."""
+
+    room = None
+    is_full = False
+
+    def __init__(self):
+        self.done = []
+
+    def reader_check(self):
+        self.done.append("dead readers")
+
+    def stale_readers(self):
+        self.done.append("stale readers")
+        return []
+
+    def look(self, room):
+        self.done.append("disk")
+
+    async def tick(self):
+        self.done.append("duties")
+        if self.done.count("duties") == 3:
+            raise asyncio.CancelledError
+
+
+async def test_F13_core_looks_for_dead_readers_each_second(monkeypatch):
     assert core_module.WATCH_S == 1.0
+    monkeypatch.setattr(core_module, "WATCH_S", 0)
+    core, watching = object.__new__(core_module.Core), Watching()
+    vars(core).update(dict.fromkeys(("_store", "_disk", "_writer", "_duties"), watching), _meet_members=lambda: None)
+    with pytest.raises(asyncio.CancelledError):
+        await core._watch()
+    assert watching.done == ["dead readers", "stale readers", "disk", "duties"] * 3
 
 
 class Watched(LedgerReader):

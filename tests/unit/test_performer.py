@@ -97,7 +97,7 @@ class World:
     def put(self, sealed):
         pass
 
-    def report_full(self):
+    def report_full(self, reason):
         self.full += 1
 
     def about(self, who, code, reason):

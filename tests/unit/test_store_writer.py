@@ -34,7 +34,7 @@ class Disk:
 async def test_F04_blocks_that_queue_up_share_a_transaction():
     disk: Any = Disk()
     stored: list[int] = []
-    writer = StoreWriter(disk, stored.append, lambda: None, Stages())
+    writer = StoreWriter(disk, stored.append, lambda reason: None, Stages())
     task = asyncio.ensure_future(writer.run())
     disk.go_on.clear()
     for height in range(1, 12):
@@ -52,14 +52,14 @@ async def test_F04_blocks_that_queue_up_share_a_transaction():
 async def test_F04_a_full_disk_is_waited_out():
     disk: Any = Disk()
     stored: list[int] = []
-    told: list[bool] = []
-    writer = StoreWriter(disk, stored.append, lambda: told.append(True), Stages())
+    told: list[str] = []
+    writer = StoreWriter(disk, stored.append, told.append, Stages())
     task = asyncio.ensure_future(writer.run())
     disk.full = True
     writer.put(block(1))
     await asyncio.sleep(0.05)
     writer.put(block(2))
-    assert (stored, told) == ([], [True])
+    assert (stored, told) == ([], ["the ledger: full"])
     disk.full = False
     writer.room.set()
     await asyncio.sleep(0.05)
