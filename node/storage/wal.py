@@ -102,8 +102,13 @@ class WriteAheadLog:
         An empty one (of a start that wrote nothing) stays behind one that is needed: a gap in the numbers is damage.
         """
         dropped = list(takewhile(lambda segment: segment.height <= sealed_height, self._closed))
-        if dropped:
-            _name_oldest(self._folder, int(dropped[-1].path.stem) + 1)
+        try:
+            if dropped:
+                _name_oldest(self._folder, int(dropped[-1].path.stem) + 1)
+        except OSError as error:
+            if is_full(error):
+                return  # a copy-on-write disk has no room for a new name either: the next call drops them
+            raise
         for segment in dropped:
             files.remove(segment.path)  # one after the other: names may reach the disk in any order
             self._closed.pop(0)
@@ -201,7 +206,7 @@ def _oldest(folder: Path) -> int:
 
 
 def _name_oldest(folder: Path, number: int) -> None:
-    """Say, durably, from which segment on all must be there. A file is renamed, which a full disk has room for."""
+    """Say, durably, from which segment on all must be there. A file is renamed, which most full disks have room for."""
     names, new = _oldest_names(folder), folder / f"{number:08}.oldest"
     if names:
         files.rename(names[-1], new)

@@ -13,8 +13,12 @@ from typing import Any
 import pytest
 
 from ledger.keys import Scheme, SoftSigner
+from node.cli import repair
+from node.config import Config, to_toml
 from node.core import vote_keys
 from node.core.vote_keys import VoteKeys
+from node.core.vote_mark import VoteMark
+from node.home import Home
 from node.keystore import LIGHT, save_key
 from node.storage import rebuild
 from node.storage.layout import DATA_FILE
@@ -142,6 +146,38 @@ def test_F07_F13_keys_that_take_turns_keep_their_votes_and_their_right_to_vote(f
         log.append([(9, b"votes go on")])
         log.close()
         assert VoteKeys(file, b"secret", newest_segment(wal)).may_vote
+
+
+def test_F13_a_key_has_lost_its_vote_before_repair_sets_its_log_aside(folder, monkeypatch):
+    """Whatever becomes of the machine in between, and nothing is deleted."""
+    monkeypatch.setattr(repair, "store_damage", lambda ledger: "")
+    is_done = False
+
+    def begin(home: Path) -> None:
+        make_folders(home)
+        Home(home).config_file.write_text(to_toml({"node": {"company": "Teld"}}))
+        file, wal = Home(home).path(Config().keys.vote), Home(home).wal
+        save_key(file, KEY, b"secret", LIGHT)
+        log = WriteAheadLog(wal, VoteKeys(file, b"secret", 0).raise_marks)
+        log.append([(1, b"vote")])
+        log.close()
+        segment = wal / "00000001.wal"
+        segment.write_bytes(segment.read_bytes().replace(b"vote", b"Vote"))
+        (home / "data" / "ledger").mkdir()
+        (home / "data" / "ledger" / DATA_FILE).touch()
+
+    def work(disk: PowerDisk) -> None:
+        nonlocal is_done
+        is_done = False
+        repair.repair(Home(disk.root), ledger_is_bad=False)
+        is_done = True
+
+    for left in power_cuts(folder, begin, work):
+        wal, damaged = Home(left).wal, list((left / "data").glob("damaged-*/wal"))
+        newest = max(newest_segment(each) for each in (wal, *damaged))
+        assert newest == 1, "nothing is deleted"
+        is_forgotten = VoteMark(Home(left).path(Config().keys.vote), KEY.public_key).is_forgotten
+        assert is_forgotten or (newest_segment(wal) == 1 and not is_done)
 
 
 def test_F13_a_snapshot_that_can_be_seen_is_whole(folder):

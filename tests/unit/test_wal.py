@@ -126,6 +126,28 @@ def test_F04_a_missing_segment_halts(tmp_path):
         WriteAheadLog(tmp_path)
 
 
+def test_F13_segments_that_a_full_disk_has_no_room_to_drop_go_the_next_time(tmp_path, monkeypatch):
+    log = WriteAheadLog(tmp_path, segment_bytes=1)
+    for height in range(1, 5):
+        log.append([(height, b"vote")])
+    for error, code in ((errno.ENOSPC, "kept"), (errno.EIO, "raised")):
+
+        def fail(path, new, error=error):
+            raise OSError(error, os.strerror(error))
+
+        with monkeypatch.context() as disk:
+            disk.setattr(os, "replace", fail)
+            if code == "kept":
+                log.truncate(2)
+            else:
+                with pytest.raises(OSError, match="Input/output"):
+                    log.truncate(2)
+        assert min(tmp_path.glob("*.wal")).name == "00000001.wal"
+    log.truncate(2)
+    log.close()
+    assert recovered(tmp_path) == [b"vote"] * 2
+
+
 def test_F13_old_segments_that_somebody_deleted_are_missed(tmp_path):
     """On a full disk it is the first idea: the oldest go, and their votes with them."""
     log = WriteAheadLog(tmp_path, segment_bytes=100)
