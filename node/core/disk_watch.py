@@ -13,7 +13,7 @@ from typing import Any
 from node.effects import DiskFull
 from node.storage.store import FREE_BYTES_MIN, Store
 
-HINT = "make room; this node does not vote until then"
+HINT = "make room (if the map is full: raise store.map_bytes, start again); this node does not vote until then"
 
 
 class DiskWatch:

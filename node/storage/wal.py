@@ -159,9 +159,8 @@ class WriteAheadLog:
             try:
                 if found.is_torn:
                     files.truncate(file, found.size)
-                files.sync(
-                    file, path
-                )  # also what a killed process did not sync: the next segment ends the tail's grace
+                # Also what a killed process left unsynced: from the next segment on, a torn tail here is damage.
+                files.sync(file, path)
             finally:
                 os.close(file)
         return found.height
