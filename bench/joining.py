@@ -93,7 +93,7 @@ def measure(keys: int, out: TextIO) -> None:
                 unpack_chunk(place, chunk(place.index))
         proving_s = time.perf_counter() - began
         began = time.perf_counter()
-        build_store(root / "joiner" / "ledger", genesis, MAP_BYTES, manifest, [], chunk, block)
+        build_store(root / "joiner" / "ledger", genesis, MAP_BYTES, 0, manifest, [], chunk, block)
         building_s = time.perf_counter() - began
         size = (root / "joiner" / "ledger" / "data.mdb").stat().st_size
         store.close()

@@ -170,6 +170,10 @@ class Engine:
             peers={name: -1 if status is None else status.committed for name, status in sorted(state.peers.items())},
         )
 
+    def asks(self, peer: str) -> bool:
+        """Whether this peer owes us an answer to a request for the blocks behind the last sealed one."""
+        return self._state.fetch.peer == peer
+
     # ── transactions ────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _admit(self, event: Admitted) -> None:

@@ -53,8 +53,10 @@ class Home(Struct, frozen=True):
 
     @property
     def rejoin(self) -> Path:
-        """Mark that this node joins by snapshot at its next start, though it has a ledger."""
-        return self.root / "data" / "rejoin"
+        """Mark that this node joins by snapshot at its next start, though it has a ledger: inside of that one, so that
+        it goes with it when another takes its place, whenever the power is cut.
+        """
+        return self.ledger / "rejoin"
 
     @property
     def wal(self) -> Path:

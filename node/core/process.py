@@ -79,7 +79,7 @@ class Core:
         self._met: Timeline | None = None
         """The sealed timeline whose members we have met."""
         self._pruned: dict[str, int] = {}
-        """Peers that no longer have the blocks that we need next -> the first that they have."""
+        """Peers that no longer have the blocks that we asked them for -> the first that they have."""
         complaints = Complaints(log)
 
         passphrase = home.passphrase(config)
@@ -200,12 +200,22 @@ class Core:
     # ── reports of the parts ─────────────────────────────────────────────────────────────────────────────────────────
 
     def _history_begins(self, peer: str, height: int) -> None:
-        """A peer has pruned the blocks that we need next. One alone may lie; among f + 1 is an honest one."""
+        """A peer has pruned the blocks that we need next. One alone may lie; among f + 1 validators is an honest one.
+
+        Observers do not count, of whom any number may lie, nor what nobody asked for: two of them could else stop
+        every member of the consortium with a message each.
+        """
         sealed = self._engine.status().sealed
-        self._pruned = {name: first for name, first in {**self._pruned, peer: height}.items() if first > sealed + 1}
-        if len(self._pruned) >= terms_at(self._timeline, sealed + 1).validators.weak_quorum:
-            first = min(self._pruned.values())
-            log.warning("history_pruned", sealed=sealed, peers_begin_at=first, peers=sorted(self._pruned))
+        voters = terms_at(self._timeline, sealed + 1).validators
+        if not self._engine.asks(peer):
+            return
+        self._pruned[peer] = height
+        names = [
+            name for name, first in self._pruned.items() if first > sealed + 1 and voters.index_of(name) is not None
+        ]
+        if len(names) >= voters.weak_quorum:
+            first = min(self._pruned[name] for name in names)
+            log.warning("history_pruned", sealed=sealed, peers_begin_at=first, peers=sorted(names))
             if self._config.store.join == "snapshot":
                 self._home.rejoin.touch()
                 self.fail(RejoinError())

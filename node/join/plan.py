@@ -86,9 +86,9 @@ class _Donor:
 class JoinPlan:
     """One attempt to join. Methods return what is to be done, in order."""
 
-    def __init__(self, genesis: Genesis, pin: Pin | None, peers: frozenset[str], wanted: int) -> None:
+    def __init__(self, genesis: Genesis, pin: Pin | None, peers: frozenset[str], wanted: int, floor: int = 0) -> None:
         """`peers` are those that the settings name (others may dial in), `wanted` is the height of a snapshot of which
-        pieces are here already, or 0.
+        pieces are here already, or 0, and `floor` that of the ledger that is here: only a snapshot above it is taken.
         """
         self.trust = Trust(genesis, pin)
         self._pin = pin
@@ -97,7 +97,8 @@ class JoinPlan:
         self.offer: Offer | None = None
         """The snapshot that is being fetched."""
         self._peers = peers
-        self._wanted = wanted
+        self._floor = floor
+        self._wanted = wanted if wanted > floor else 0
         self._donors: dict[str, _Donor] = {}
         self._chunks: deque[int] = deque()
         """Chunks that are missing, and nobody is asked for."""
@@ -216,7 +217,10 @@ class JoinPlan:
         except ClientError:
             self._accept(donor, None, now_ms)  # not a lie, but nothing that the operator's word covers
         else:
-            if ancestor is None:
+            if offer.height <= self._floor:
+                # Not a lie, but of no use. An old one would take this node back behind blocks on which it has voted.
+                self._accept(donor, None, now_ms)
+            elif ancestor is None:
                 self._accept(donor, offer, now_ms)
             else:
                 donor.pending = offer
@@ -297,6 +301,12 @@ class JoinPlan:
                     "have a member make one (`pilechain snapshot create`), or name an older block"
                 )
                 self._end(GiveUp("trust-later", reason))
+            elif self._floor and self.offer is None:
+                reason = (
+                    f"{waited} has had a snapshot above height {self._floor}, at which this node stands; have a member "
+                    "make one (`pilechain snapshot create`), then start this node again"
+                )
+                self._end(GiveUp("join-failed", reason))
             else:
                 self._end(GiveUp("join-failed", f"{waited} has sent a piece of a snapshot; see the log"))
 

@@ -34,7 +34,7 @@ from node.join.actions import (
 from node.join.plan import JoinPlan
 from node.join.trust import Offer, Pin
 from node.network.transport import PeerNetwork
-from node.storage.rebuild import build_store
+from node.storage.rebuild import build_store, ledger_height
 from node.storage.snapshots import MANIFEST, write_durably
 from node.storage.store import StoreFullError
 from node.storage.wal import is_full
@@ -50,7 +50,9 @@ class Joining:
     """One attempt to join."""
 
     def __init__(self, home: Home, config: Config, genesis: Genesis, contexts: tuple[Any, Any]) -> None:
-        """`contexts` are the TLS contexts of `node.network.tls`. Call it in the event loop."""
+        """`contexts` are the TLS contexts of `node.network.tls`. Call it in the event loop. Raises OurError
+        `store-damaged` for a ledger that cannot be read.
+        """
         self._home = home
         self._config = config
         self._genesis = genesis
@@ -67,7 +69,8 @@ class Joining:
         self._addresses = {name: split_address(at) for name, at in config.p2p.peers.items() if name != company}
         store = config.store
         pin = Pin(store.trust_height, bytes.fromhex(store.trust_hash)) if store.trust_height else None
-        self._plan = JoinPlan(genesis, pin, frozenset(self._addresses), self._begun())
+        self._floor = ledger_height(home.ledger, store.map_bytes)
+        self._plan = JoinPlan(genesis, pin, frozenset(self._addresses), self._begun(), self._floor)
         self._do: dict[type[Any], Callable[[Any], None]] = {
             Ask: lambda action: self._network.send((action.peer,), encode(action.message), droppable=False),
             Drop: self._drop,
@@ -203,6 +206,7 @@ class Joining:
                 self._home.ledger,
                 self._genesis,
                 self._config.store.map_bytes,
+                self._floor,
                 offer.manifest,
                 changes,
                 lambda index: piece(chunk_piece(index)),
@@ -212,7 +216,6 @@ class Joining:
             raise ClientError(
                 "disk-full", f"{self._home.ledger}: {error}; make room, or raise store.map_bytes"
             ) from error
-        self._home.rejoin.unlink(missing_ok=True)
         shutil.rmtree(folder)
         log.info("joined", height=offer.height, bytes=self._received_bytes)
 

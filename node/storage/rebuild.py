@@ -25,7 +25,7 @@ from ledger.state_tree import StateTree
 from ledger.transaction import Signed, transaction_id
 from node.storage import files
 from node.storage.layout import DATA_FILE, Databases, height_key, node_key
-from node.storage.reader import Snapshot
+from node.storage.reader import LedgerReader, Snapshot
 from node.storage.store import (
     errors_are_said,
     open_for_writing,
@@ -44,16 +44,20 @@ def build_store(
     ledger: Path,
     genesis: Genesis,
     map_bytes: int,
+    floor: int,
     manifest: Manifest,
     changes: list[HandOver],
     chunk: Callable[[int], bytes],
     block: Callable[[int], bytes],
 ) -> Head:
-    """Build the store at `ledger`, in place of one that may be there; where the chain stands in it.
+    """Build the store at `ledger`, in place of one of height `floor` that may be there; where the chain stands in it.
 
     `chunk(index)` and `block(height)` give the pieces of the snapshot, `changes` the hand-overs from genesis to its
-    set. Raises StoreFullError, PeerError for a piece that does not prove, OurError `rebuild-root`.
+    set. Raises StoreFullError, PeerError for a piece that does not prove, OurError `rebuild-root`, `rebuild-lower`.
     """
+    # The log has dropped the votes up to the old store's height: with a lower one, the key would vote a second time.
+    height = manifest.header.height
+    require(height > floor, "rebuild-lower", f"the snapshot of height {height} is not above this ledger, {floor}")
     path = ledger.with_name(BUILDING)
     shutil.rmtree(path, ignore_errors=True)
     path.mkdir(parents=True)
@@ -78,6 +82,14 @@ def build_store(
         env.sync(True)
     _take_place(path, ledger)
     return head
+
+
+def ledger_height(ledger: Path, map_bytes: int) -> int:
+    """Height of the store at `ledger`; 0 if there is none. Raises OurError `store-damaged`."""
+    if not (ledger / DATA_FILE).exists():
+        return 0
+    with closing(LedgerReader(ledger, map_bytes)) as reader, reader.snapshot() as snapshot:
+        return snapshot.height
 
 
 def undo_half_replacement(ledger: Path) -> None:

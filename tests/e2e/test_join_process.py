@@ -24,6 +24,7 @@ from node.join import plan
 from node.join.process import Joining, log
 from node.network.tls import client_context, make_node_certificate, server_context
 from node.network.transport import PeerNetwork
+from node.storage.layout import DATA_FILE
 from node.storage.reader import LedgerReader
 from node.testnet.make import AUTHORITY, Testnet, TestnetPlan, free_ports, make_testnet
 from tests.device_chain import DeviceChain
@@ -102,6 +103,7 @@ async def test_F13_a_peer_whose_key_is_not_in_genesis_is_a_donor(tmp_path):
 async def test_F13_a_node_that_is_to_rejoin_is_not_started_again_and_again_where_nobody_has_a_snapshot(tmp_path):
     async with World(tmp_path, nothing) as world, asyncio.timeout(20):
         await start._join(world.home, world.config)  # a young chain: it begins with the first block
+        world.home.ledger.mkdir()
         world.home.rejoin.touch()  # its peers have told it that they have pruned that
         with pytest.raises(ClientError, match=r"store\.snapshot_every") as caught:
             await start._join(world.home, world.config)
@@ -213,6 +215,17 @@ async def test_F13_a_stopped_join_goes_on_and_proves_what_is_here_beside_the_loo
             assert snapshot.height == pieces.height
         reader.close()
         assert not world.home.joining.exists()
+
+
+async def test_F13_a_node_never_joins_by_what_it_has_already(tmp_path, pieces, monkeypatch):
+    async with World(tmp_path, donor_of(pieces, 1_000), pieces.chain.genesis) as world, asyncio.timeout(60):
+        assert await world.joining().run()
+        world.home.rejoin.touch()
+        monkeypatch.setattr(plan, "WAIT_MS", 1)
+        inode = (world.home.ledger / DATA_FILE).stat().st_ino
+        with pytest.raises(ClientError, match=f"above height {pieces.height}"):
+            await world.joining().run()
+        assert (world.home.ledger / DATA_FILE).stat().st_ino == inode
 
 
 async def test_F13_a_stop_while_the_store_is_built_waits_for_the_thread_and_leaves_no_half_store(

@@ -67,6 +67,7 @@ def test_who_was_shown_another_block_asks_at_once_for_the_one_that_f_and_1_membe
     bench.hear("Dianneng", commit("Dianneng", HEADER))
     bench.tick(20)
     assert bench.said(FetchBlocks) == [FetchBlocks(1, 8)]
+    assert [name for name in bench.engine.status().peers if bench.engine.asks(name)] == ["Dianneng"]
 
 
 # ── what a peer may cost ──────────────────────────────────────────────────────────────────────────────────────────────

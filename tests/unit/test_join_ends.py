@@ -1,5 +1,6 @@
 """When a join ends without a snapshot: a young chain, nobody left, or nobody who is of use."""
 
+from consensus.messages import FetchManifest
 from node.join.actions import Finish, GiveUp, Replay
 from node.join.plan import WAIT_MS, JoinPlan
 from tests.unit.test_join_plan import HARMLESS, NAMED, World, honest, slowly
@@ -45,6 +46,19 @@ def test_F13_without_peers_the_settings_are_named_and_not_liars():
     end = World({}).run()
     assert isinstance(end, GiveUp)
     assert "p2p.peers is empty" in end.reason
+
+
+def test_F13_a_snapshot_that_is_not_above_the_ledger_is_no_offer(honest):
+    """A liar may offer any old one, and it is true: taking it would take this node back behind its own votes."""
+    [height] = honest.donor._snapshots.heights()
+    assert isinstance(World({"A": honest, "B": honest}, floor=height - 1, wanted=height).run(), Finish)
+    for floor in (height, height + 5):
+        world = World({"A": honest, "B": honest}, floor=floor, wanted=height)
+        end = world.run()
+        assert isinstance(end, GiveUp), "neither taken, nor a sign of a young chain"
+        assert f"above height {floor}" in end.reason
+        assert (world.begun, world.dropped) == ([], {}), "nor a lie"
+        assert FetchManifest(height) not in [asked for _, asked in world.asked], "pieces of it are of no use"
 
 
 def test_F13_donors_that_are_of_no_use_are_not_waited_for_for_ever(honest):

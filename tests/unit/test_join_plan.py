@@ -185,9 +185,10 @@ class World:
         pin: Pin | None = None,
         wanted: int = 0,
         peers: frozenset[str] | None = None,
+        floor: int = 0,
     ) -> None:
         """`peers` are those of the settings, all donors if None."""
-        self.plan = JoinPlan(GENESIS, pin, frozenset(donors) if peers is None else peers, wanted)
+        self.plan = JoinPlan(GENESIS, pin, frozenset(donors) if peers is None else peers, wanted, floor)
         self.donors = donors
         self.now_ms = 1_000
         self.kept: dict[str, bytes] = {}

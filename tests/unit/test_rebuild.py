@@ -7,11 +7,12 @@ import pytest
 from consensus.messages import SealedBlock
 from devices.light_client import LightClient
 from ledger.codec import decode, encode
-from ledger.errors import ClientError, PeerError
+from ledger.errors import ClientError, OurError, PeerError
 from ledger.snapshot import Manifest
 from node.cli.verify import verify_chain
 from node.cli.verify_part import PartVerified
 from node.core.donor import Donor
+from node.home import Home
 from node.join.trust import SetUnknownError, Trust
 from node.storage import files, rebuild
 from node.storage.reader import LedgerReader
@@ -66,7 +67,14 @@ class Pieces:
         """The store."""
         given = {"chunk": self.chunk, "block": self.block} | other
         return rebuild.build_store(
-            path, self.chain.genesis, 1 << 30, self.manifest, list(self.changes), given["chunk"], given["block"]
+            path,
+            self.chain.genesis,
+            1 << 30,
+            rebuild.ledger_height(path, 1 << 30),
+            self.manifest,
+            list(self.changes),
+            given["chunk"],
+            given["block"],
         )
 
 
@@ -191,6 +199,46 @@ def test_F13_a_piece_that_the_disk_spoiled_is_not_built_in(chain, tmp_path):
     assert not path.exists()
 
 
+def test_F13_no_snapshot_takes_a_ledger_back(chain, tmp_path):
+    """The log has dropped the votes on what the ledger holds."""
+    pieces = Pieces(chain, tmp_path)
+    path = tmp_path / "joiner" / "ledger"
+    pieces.build(path)
+    for height in (pieces.height, pieces.height + 1):
+        with pytest.raises(OurError, match="rebuild-lower"):
+            pieces.build(path)
+        assert rebuild.ledger_height(path, 1 << 30) == height
+        donors, chain.store = chain.store, Store(path, chain.genesis, {}, 1 << 30)
+        chain.seal(at_ms=chain.now_ms + MINUTE_MS)
+        chain.store.close()
+        chain.store = donors
+
+
+def test_F13_the_mark_to_join_again_goes_with_the_ledger_that_it_is_for(chain, tmp_path, monkeypatch):
+    """Whenever the power is cut: a node that has joined must not give its good ledger up once more."""
+    pieces = Pieces(chain, tmp_path)
+    home = Home(tmp_path / "joiner")
+    Store(home.ledger, chain.genesis, {}, 1 << 30).close()
+    home.rejoin.touch()
+
+    class CrashError(Exception):
+        """The power is cut."""
+
+    def crash(path, new):
+        rename(path, new)
+        if new == home.ledger:
+            raise CrashError
+
+    rename = files.rename
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "rename", crash)
+        with pytest.raises(CrashError):
+            pieces.build(home.ledger)
+    rebuild.undo_half_replacement(home.ledger)
+    assert rebuild.ledger_height(home.ledger, 1 << 30) == pieces.height
+    assert not home.rejoin.exists()
+
+
 def test_F13_verify_finds_what_was_altered_in_a_partial_ledger(chain, tmp_path):
     pieces = Pieces(chain, tmp_path)
     path = tmp_path / "joiner" / "ledger"
@@ -205,12 +253,14 @@ def test_F13_verify_finds_what_was_altered_in_a_partial_ledger(chain, tmp_path):
         verify_chain(path, chain.genesis, lambda *_: None)
 
 
-def test_F13_a_reader_sees_that_its_store_was_replaced(chain, tmp_path):
+def test_F13_a_reader_sees_that_its_store_was_replaced(chain, tmp_path, monkeypatch):
     pieces = Pieces(chain, tmp_path)
     path = tmp_path / "joiner" / "ledger"
     Store(path, chain.genesis, {}, 1 << 30).close()
-    reader = LedgerReader(path)
-    assert not reader.is_replaced()
-    pieces.build(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(rebuild, "ledger_height", lambda *_: 0)  # this process has the store open already
+        reader = LedgerReader(path)
+        assert not reader.is_replaced()
+        pieces.build(path)
     assert reader.is_replaced()
     reader.close()

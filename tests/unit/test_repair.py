@@ -188,7 +188,7 @@ def test_F13_what_a_join_left_is_removed_when_the_ledger_is_there(home):
     for name in ("joining", "ledger.old", "ledger.new"):
         (home.ledger.with_name(name)).mkdir()
         (home.ledger.with_name(name) / "piece").touch()
-    home.rejoin.with_name("damaged-1").mkdir()
+    home.ledger.with_name("damaged-1").mkdir()
     start(home)
     assert sorted(path.name for path in home.ledger.parent.iterdir()) == ["damaged-1", "ledger", "lock", "wal"]
 
