@@ -5,6 +5,8 @@ wrote a configuration, called the API) and ourselves. The first two never take a
 loudly, because a validator that goes on with a broken invariant signs falsehoods.
 """
 
+from typing import Any, Self
+
 
 class PileChainError(Exception):
     """Base of all errors of this project: a stable `code` (kebab-case) and a sentence that says what to do."""
@@ -13,6 +15,10 @@ class PileChainError(Exception):
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str], dict[str, Any]]:
+        """For another process."""
+        return type(self), (self.code, self.message), self.__dict__
 
 
 class PeerError(PileChainError):

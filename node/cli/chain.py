@@ -1,6 +1,7 @@
 """`pilechain tx`, `query` and `verify`: doing something on the chain, and looking at it."""
 
 import asyncio
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,6 +9,7 @@ import typer
 
 from ledger.errors import ClientError
 from node.cli.options import Format, HomeOption, OutputOption, emit, home_of
+from node.home import Home
 
 query = typer.Typer(no_args_is_help=True, help="Look at the ledger of this node, whether it runs or not.")
 
@@ -145,34 +147,47 @@ def verify(
     Exit code 4 and the first height that is wrong if it is not what it should be. Best while the node is stopped; also
     while it runs.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from node.cli.backup import check_backup
-    from node.cli.verify import verify_chain
-    from node.home import Home
+    from node.storage.shield import shielded
 
     place = home_of(home)
     if backup:
         check_backup(backup)
         place = Home(backup.absolute())
+    verified = shielded(place.ledger, lambda: _verify(place))
+    emit({name: getattr(verified, name) for name in verified.__struct_fields__} | {"valid": True}, output)
+
+
+def _verify(place: Home) -> Any:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from node.cli.verify import verify_chain
+
     with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("verify", total=None)
-        verified = verify_chain(
-            place.ledger, place.genesis(), lambda height, newest: bar.update(task, completed=height, total=newest)
+        return verify_chain(
+            place.ledger,
+            place.genesis(),
+            lambda height, newest: bar.update(task, completed=height, total=newest),
+            place.config().store.map_bytes,
         )
-    emit({name: getattr(verified, name) for name in verified.__struct_fields__} | {"valid": True}, output)
 
 
 def _print(home: Path | None, output: Format, read: Any) -> None:
     from node.storage.reader import LedgerReader
+    from node.storage.shield import shielded
 
-    reader = LedgerReader(home_of(home).ledger)
-    try:
-        with reader.snapshot() as snapshot:
-            emit(read(snapshot), output)
-    finally:
-        reader.close()
+    place = home_of(home)
+
+    def found() -> Any:
+        with (
+            closing(LedgerReader(place.ledger, place.config().store.map_bytes)) as reader,
+            reader.snapshot() as snapshot,
+        ):
+            return read(snapshot)
+
+    emit(shielded(place.ledger, found), output)
 
 
 def _print_record(home: Path | None, output: Format, what: str, read: Any) -> None:

@@ -38,13 +38,16 @@ def repair(home: Home, *, ledger_is_bad: bool) -> Repaired:
 
     Raises ClientError `home-in-use`, or for settings, a key file or a mark that cannot be read; OSError.
     """
-    key_file = home.path(home.config().keys.vote)
+    config = home.config()
+    key_file = home.path(config.keys.vote)
     with home_locked(home):
         undo_half_replacement(home.ledger)
         log = _log_damage(home.wal)
-        ledger = "set aside at the operator's word" if ledger_is_bad else store_damage(home.ledger)
+        is_here = (home.ledger / DATA_FILE).exists()
+        by_word = "set aside at the operator's word" if ledger_is_bad and is_here else ""
+        ledger = by_word or store_damage(home.ledger, config.store.map_bytes)
         damaged = [path for path, what in ((home.wal, log), (home.ledger, ledger)) if what and path.exists()]
-        if not (home.ledger / DATA_FILE).exists() and forget_votes_without_ledger(key_file, newest_segment(home.wal)):
+        if not is_here and forget_votes_without_ledger(key_file, newest_segment(home.wal)):
             ledger = "missing, though this node had one"
         elif not damaged:
             return Repaired(log or "good", ledger or "good", (), "nothing to repair; start the node")

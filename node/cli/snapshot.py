@@ -1,5 +1,6 @@
 """`pilechain snapshot`: what this node offers to nodes that join."""
 
+from contextlib import closing
 from typing import Annotated, Any
 
 import typer
@@ -17,15 +18,17 @@ def create(home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
     from msgspec.structs import asdict
 
     from node.storage.reader import LedgerReader
+    from node.storage.shield import shielded
     from node.storage.snapshot_maker import Unhurried, make_snapshot
     from node.storage.snapshots import Snapshots
 
     place = home_of(home)
-    reader = LedgerReader(place.ledger)
-    try:
-        made = make_snapshot(reader, Snapshots(place.snapshots), Unhurried())
-    finally:
-        reader.close()
+
+    def make() -> Any:
+        with closing(LedgerReader(place.ledger, place.config().store.map_bytes)) as reader:
+            return make_snapshot(reader, Snapshots(place.snapshots), Unhurried())
+
+    made = shielded(place.ledger, make)
     emit(asdict(made) if made else {}, output)
 
 

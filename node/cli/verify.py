@@ -38,7 +38,7 @@ from node.cli.verify_part import PartVerified, verify_part
 from node.core.execution import Execution
 from node.core.stages import Stages
 from node.effects import StoreSealed
-from node.storage.reader import EXPORT_S, LedgerReader, Snapshot
+from node.storage.reader import EXPORT_S, MAP_BYTES, LedgerReader, Snapshot
 from node.storage.scratch import scratch_folder
 from node.storage.store import BlockWork, Store, StoreFullError, demand_room
 
@@ -54,21 +54,23 @@ class Verified(Struct, frozen=True):
     state_root: str
 
 
-def verify_chain(ledger: Path, genesis: Genesis, progress: Callable[[int, int], None]) -> Verified | PartVerified:
+def verify_chain(
+    ledger: Path, genesis: Genesis, progress: Callable[[int, int], None], map_bytes: int = MAP_BYTES
+) -> Verified | PartVerified:
     """Check the store in `ledger` against a genesis document; `progress(height, newest)` is called now and then. Of a
     store without its oldest blocks as much is checked as can be. The scratch store grows to the size of the chain, on
     the same disk.
 
     Raises ClientError `chain-invalid`, naming height and reason, `store-missing` and `disk-full`.
     """
-    source = LedgerReader(ledger)
+    source = LedgerReader(ledger, map_bytes)
     with source.snapshot() as snapshot:
         is_partial = snapshot.first_whole > 1 and snapshot.height > 0
     with closing(source), scratch_folder(ledger.parent) as folder:
         if is_partial:
             return verify_part(source, genesis, folder, progress)
         try:
-            scratch = Store(folder, genesis, genesis_state(genesis), durable=False)  # four times as fast
+            scratch = Store(folder, genesis, genesis_state(genesis), map_bytes, durable=False)  # four times as fast
             return _Check(source, scratch, folder, genesis).run(progress)
         except StoreFullError as error:
             raise ClientError("disk-full", f"{folder}: {error}; make room") from error

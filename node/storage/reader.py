@@ -252,20 +252,6 @@ class Snapshot:
         """Result of a sealed block. Raises ClientError `height-unknown`."""
         return self._decode(Result, self._sealed(height).result, f"result of height {height}")
 
-    def check(self) -> None:
-        """As `LedgerReader.check`."""
-        for database in self._db.named.values():
-            with self._txn.cursor(db=database) as cursor:
-                for _ in cursor:
-                    pass
-        parent = self.genesis.hash()
-        for height in range(1, self.height + 1):
-            sealed, what = self.sealed(height), f"header of height {height}"
-            if sealed is None or self._decode(Header, sealed.header, what).parent != parent:
-                raise self._db.damage(f"height {height}: there is no header that follows the one before")
-            parent = header_hash(sealed.header)
-        self.check_tip()
-
     def check_tip(self) -> None:
         """That head, newest block and state root belong together. Raises OurError `store-damaged`."""
         tip, height = self.head.tip, self.height
@@ -334,14 +320,6 @@ class LedgerReader:
     def damage(self, what: str) -> OurError:
         """The error to raise for something in it that cannot be."""
         return self._databases.damage(what)
-
-    def check(self) -> None:
-        """Read all of it, and that each header follows the one before. Raises OurError `store-damaged`.
-
-        `pilechain verify` looks into the blocks as well. Not for a store whose node runs: it takes one long snapshot.
-        """
-        with self.snapshot() as snapshot:
-            snapshot.check()
 
     def is_replaced(self) -> bool:
         """Whether another store stands in the place of this one: the node joined again by snapshot, and what is read

@@ -1,5 +1,6 @@
 """The store that comes of a snapshot: whole or not there at all, with the sets, the history and the replay window."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,15 +25,21 @@ from tests.device_chain import DeviceChain, validator_set
 MINUTE_MS = 60_000
 
 
-@pytest.fixture
-def chain(tmp_path):
-    """A chain of an hour whose set changed twice, the last time long before its replay window."""
-    made = DeviceChain(tmp_path / "donor", n=5)
+def chain_of_an_hour(folder: Path) -> DeviceChain:
+    """A chain whose set changed twice, the last time long before its replay window."""
+    made = DeviceChain(folder / "donor", n=5)
     names = made.names
     for number in range(30):
         tx = made.call("d0", "money", "pay", to=made.genesis.validators.validators[0].company_key, amount_fen=1, memo=0)
         following = {8: validator_set(names[:4], 1), 14: validator_set(names, 2)}.get(number)
         made.seal(tx, at_ms=made.now_ms + 2 * MINUTE_MS, next_set=following)
+    return made
+
+
+@pytest.fixture
+def chain(tmp_path):
+    """A chain of an hour."""
+    made = chain_of_an_hour(tmp_path)
     yield made
     made.close()
 

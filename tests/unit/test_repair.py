@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+from pathlib import Path
 from random import Random
 
 import lmdb
@@ -19,24 +20,31 @@ from node.core.vote_keys import VoteKeys, next_key_file
 from node.core.vote_mark import VoteMark
 from node.home import Home
 from node.keystore import LIGHT, public_key_of, save_key
-from node.storage.layout import DATA_FILE
+from node.storage.layout import DATA_FILE, height_key
 from node.storage.reader import LedgerReader
 from node.storage.scan import store_damage
 from node.storage.store import Store
 from node.storage.wal import WriteAheadLog, newest_segment
+from tests.unit.test_rebuild import Pieces, chain_of_an_hour
 from tests.unit.test_store import GENESIS, STATE, grow
 
 MAP_BYTES = 1 << 28
 KEY = SoftSigner.from_seed(Scheme.ED25519, b"1" * 32)
 
 
-@pytest.fixture
-def home(tmp_path):
-    """The home of a node that has voted and stored 20 blocks."""
-    made = Home(tmp_path)
+def bare_home(folder: Path) -> Home:
+    """The home of a node that never ran."""
+    made = Home(folder)
     made.config_file.parent.mkdir()
     made.config_file.write_text(to_toml({"node": {"company": "Teld"}}))
     save_key(made.path(Config().keys.vote), KEY, b"secret", LIGHT)
+    return made
+
+
+@pytest.fixture
+def home(tmp_path):
+    """The home of a node that has voted and stored 20 blocks."""
+    made = bare_home(tmp_path)
     store = Store(made.ledger, GENESIS, STATE, MAP_BYTES)
     grow(store, 20)
     store.close()
@@ -184,6 +192,64 @@ def test_F13_a_ledger_of_another_format_is_set_aside_and_the_key_marked(home, ca
     assert mark(home).is_forgotten
 
 
+@pytest.mark.parametrize("options", [(), ("--ledger",)])
+def test_F13_a_first_start_that_made_no_ledger_costs_no_key(tmp_path, capsys, options):
+    """It found no room, or was killed: there is nothing that its key may have voted on."""
+    home = bare_home(tmp_path)
+    (home.ledger / "new").mkdir(parents=True)
+    said = repair(home, capsys, *options)
+    assert (said["ledger"], said["set_aside"]) == ("good", [])
+    assert mark(home).allows(newest_segment(home.wal))
+
+
+@pytest.mark.parametrize("how", ["joined", "pruned"])
+def test_F13_a_sound_ledger_without_its_oldest_blocks_is_left_as_it_is(tmp_path, capsys, how):
+    home = bare_home(tmp_path)
+    if how == "joined":
+        chain = chain_of_an_hour(tmp_path)
+        Pieces(chain, tmp_path).build(home.ledger)
+        assert chain.height > 20
+        chain.close()
+    else:
+        store = Store(home.ledger, GENESIS, STATE, MAP_BYTES)
+        grow(store, 20)
+        store.prune(12, 20)
+        store.close()
+    said = repair(home, capsys)
+    assert (said["ledger"], said["set_aside"]) == ("good", [])
+    assert mark(home).allows(newest_segment(home.wal))
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        (9, "height 9: there is no header"),  # of a hand-over
+        (-2, "height 29: there is no header"),
+        (-1, "height 30: there is no header"),
+    ],
+)
+def test_F13_a_joined_ledger_that_lacks_a_header_is_damaged(tmp_path, at, said):
+    chain = chain_of_an_hour(tmp_path)
+    path = tmp_path / "joined" / "ledger"
+    Pieces(chain, tmp_path).build(path)
+    store = Store(path, chain.genesis, {}, MAP_BYTES)
+    lost = height_key(at % (chain.height + 1))
+    with store._env.begin(write=True) as txn:
+        assert txn.delete(lost, db=store._databases.headers)
+    store.close()
+    chain.close()
+    assert said in store_damage(path, MAP_BYTES)
+
+
+def test_F13_a_pruned_ledger_that_lacks_a_header_is_damaged(home):
+    store = Store(home.ledger, GENESIS, STATE, MAP_BYTES)
+    store.prune(12, 20)
+    with store._env.begin(write=True) as txn:
+        txn.delete(height_key(5), db=store._databases.headers)
+    store.close()
+    assert "there is no header, or one that nothing follows" in store_damage(home.ledger, MAP_BYTES)
+
+
 def test_F13_what_a_join_left_is_removed_when_the_ledger_is_there(home):
     for name in ("joining", "ledger.old", "ledger.new"):
         (home.ledger.with_name(name)).mkdir()
@@ -205,7 +271,7 @@ def test_F13_a_bit_flipped_in_the_ledger_is_said_or_the_chain_is_the_same(home, 
     reader.close()
     random = Random(seed)
     flip(file, random.randrange(file.stat().st_size))
-    said = store_damage(home.ledger)
+    said = store_damage(home.ledger, MAP_BYTES)
     if said:
         assert str(home.ledger) in said
         return
