@@ -8,7 +8,7 @@ chain.
 
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import zip_longest
 from pathlib import Path
 
@@ -63,12 +63,24 @@ def verify_chain(
 
     Raises ClientError `chain-invalid`, naming height and reason, `store-missing` and `disk-full`.
     """
-    source = LedgerReader(ledger, map_bytes)
-    with source.snapshot() as snapshot:
-        is_partial = snapshot.first_whole > 1 and snapshot.height > 0
-    with closing(source), scratch_folder(ledger.parent) as folder:
-        if is_partial:
+    with closing(LedgerReader(ledger, map_bytes)) as source:
+        with source.snapshot() as snapshot:
+            is_whole = snapshot.first_whole == 1
+        if is_whole:
+            with suppress(_PrunedError):
+                return _verify_whole(source, ledger, genesis, progress, map_bytes)
+        with scratch_folder(ledger.parent) as folder:
             return verify_part(source, genesis, folder, progress)
+
+
+class _PrunedError(Exception):
+    """The pruner of a node that runs has passed us: no block behind can be executed."""
+
+
+def _verify_whole(
+    source: LedgerReader, ledger: Path, genesis: Genesis, progress: Callable[[int, int], None], map_bytes: int
+) -> Verified:
+    with scratch_folder(ledger.parent) as folder:
         try:
             scratch = Store(folder, genesis, genesis_state(genesis), map_bytes, durable=False)  # four times as fast
             return _Check(source, scratch, folder, genesis).run(progress)
@@ -116,11 +128,18 @@ class _Check:
     def _read(self, height: int) -> tuple[SealedHeader, tuple[bytes, ...], tuple[bytes, ...]]:
         try:
             with self._source.snapshot() as snapshot:
+                if height < snapshot.first_whole:
+                    raise _PrunedError
                 sealed = snapshot.sealed(height)
                 if sealed is None:
                     raise _invalid(height, "the store has no header")
                 return sealed, snapshot.transactions(height), snapshot.receipts(height)
         except OurError as error:
+            raise _invalid(height, error.message) from error
+        except ClientError as error:
+            if error.code != "height-pruned":
+                raise
+            # Behind the first one that is here it is not pruned, but lost.
             raise _invalid(height, error.message) from error
 
     def _block(self, height: int, sealed: SealedHeader, raws: tuple[bytes, ...], receipts: tuple[bytes, ...]) -> None:

@@ -61,6 +61,11 @@ def verify_part(
         return _Check(source, genesis).run(folder, progress)
     except (PeerError, OurError) as error:
         raise ClientError("chain-invalid", str(error)) from error
+    except ClientError as error:
+        if error.code != "height-pruned":
+            raise
+        # Of a block behind the first one that is here: it is not pruned, but lost.
+        raise ClientError("chain-invalid", str(error)) from error
 
 
 class _Check:
@@ -74,16 +79,18 @@ class _Check:
         self._history: Mmr | None = Mmr()
         """Over the blocks before, where all headers from here on are."""
         self._linked = 1
+        self._first_body = 1
+        self._first_whole = 1
         self._seals = 0
         self._transactions = 0
 
     def run(self, folder: Path, progress: Callable[[int, int], None]) -> PartVerified:
         with self._source.snapshot() as snapshot:
-            newest, first_body, first_whole = snapshot.height, snapshot.first_block, snapshot.first_whole
+            newest = snapshot.height
             _demand(snapshot.genesis == self._genesis, 0, "the store was made from another genesis document")
         for height in range(1, newest + 1):
             with self._source.snapshot() as snapshot:
-                self._height(snapshot, height, first_body, first_whole)
+                self._height(snapshot, height)
             if height % PROGRESS_BLOCKS == 0 or height == newest:
                 progress(height, newest)
         made = make_snapshot(self._source, Snapshots(folder), Unhurried())  # raises if the state has another root
@@ -94,26 +101,32 @@ class _Check:
             newest,
             self._seals,
             self._linked,
-            first_body,
-            first_whole,
+            self._first_body,
+            self._first_whole,
             self._transactions,
             root.hex(),
             f"headers before {self._linked} but those of hand-overs; no block was executed again",
         )
 
-    def _height(self, snapshot: Snapshot, height: int, first_body: int, first_whole: int) -> None:
+    def _height(self, snapshot: Snapshot, height: int) -> None:
+        # As they are now: the pruner of a node that runs may have passed us.
+        has_body, is_whole = height >= snapshot.first_block, height >= snapshot.first_whole
+        if not has_body:
+            self._first_body = height + 1
+        if not is_whole:
+            self._first_whole = height + 1
         sealed = snapshot.sealed(height)
         if sealed is None:
-            _demand(height < first_body, height, "the store has no header")
+            _demand(not has_body, height, "the store has no header")
             self._before = self._history = None
             return
         header, result = check_sealed(sealed, self._voters, self._chain_id)
         _demand(header.height == height, height, f"the header says height {header.height}")
         self._seals += 1
         self._links(snapshot, sealed, header, result)
-        if height >= first_body:
+        if has_body:
             self._bodies(header, snapshot.transactions(height))
-        if height >= first_whole:
+        if is_whole:
             root = receipts_root([receipt_leaf(raw) for raw in snapshot.receipts(height)])
             _demand(root == result.receipts_root, height, "the receipts are not those of the result")
         if result.next_set_hash != result.set_hash:

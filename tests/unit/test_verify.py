@@ -12,7 +12,10 @@ from ledger.block import Receipt
 from ledger.codec import decode
 from ledger.errors import ClientError
 from ledger.transaction import ExpiryClass, decode_transaction
+from node.cli import verify, verify_part
 from node.cli.verify import verify_chain
+from node.cli.verify_part import PartVerified
+from node.storage.layout import height_key
 from node.storage.scratch import clear_scratch, scratch_folder
 from node.storage.store import FREE_BYTES_MIN
 from tests.device_chain import DeviceChain
@@ -66,6 +69,48 @@ def test_F04_any_other_transaction_that_ran_before_is_a_fraud(chain):
     chain.close()
     with pytest.raises(ClientError, match="ran before"):
         verify_chain(chain.path, chain.genesis, lambda *_: None)
+
+
+@pytest.fixture
+def long_chain(tmp_path, monkeypatch):
+    """A chain of twenty blocks, of which verify tells each."""
+    monkeypatch.setattr(verify, "PROGRESS_BLOCKS", 1)
+    monkeypatch.setattr(verify_part, "PROGRESS_BLOCKS", 1)
+    made = DeviceChain(tmp_path / "node", n=4)
+    for _ in range(20):
+        to = made.genesis.validators.validators[0].company_key
+        made.seal(made.call("d0", "money", "pay", to=to, amount_fen=1, memo=0))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("begins_at", [1, 4])
+def test_F13_verify_says_what_it_could_check_though_the_pruner_passes_it(long_chain, monkeypatch, begins_at):
+    """On a node that runs."""
+    store = long_chain.store
+    monkeypatch.setattr(verify, "LedgerReader", lambda *_: store)
+    store.prune(begins_at, 20)
+
+    def progress(height, newest):
+        if height == 6:
+            store.prune(13, 20)
+
+    found = verify_chain(long_chain.path, long_chain.genesis, progress)
+    assert isinstance(found, PartVerified)
+    assert (found.height, found.first_linked, found.seals) == (20, 1, 20)
+    assert (found.first_transactions, found.first_receipts) == (13, 13)
+
+
+@pytest.mark.parametrize("database", ["bodies", "receipts"])
+@pytest.mark.parametrize("begins_at", [1, 4])
+def test_F13_a_block_that_is_lost_behind_the_first_one_is_not_called_pruned(long_chain, database, begins_at):
+    store = long_chain.store
+    store.prune(begins_at, 20)
+    with store._env.begin(write=True) as txn:
+        txn.delete(height_key(9), db=store._databases.named[database])
+    long_chain.close()
+    with pytest.raises(ClientError, match=r"chain-invalid: .*9"):
+        verify_chain(long_chain.path, long_chain.genesis, lambda *_: None)
 
 
 def test_F13_the_scratch_is_beside_the_ledger_and_gone_at_the_end(chain, monkeypatch):
