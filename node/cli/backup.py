@@ -8,6 +8,7 @@ import hashlib
 import os
 import shutil
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,12 +17,14 @@ from msgspec import Meta, Struct
 
 import node
 from ledger.errors import ClientError
-from node.core.vote_keys import forget_votes
+from node.config import Config
+from node.core.vote_keys import RENEW, forget_votes
 from node.home import Home
 from node.storage import files
 from node.storage.copy import copy_ledger
 from node.storage.layout import DATA_FILE
 from node.storage.reader import LedgerReader
+from node.storage.shield import shielded
 from node.storage.store import StoreFullError, demand_room
 
 MANIFEST = "manifest.json"
@@ -29,14 +32,18 @@ MANIFEST_BYTES_MAX = 128 * 1024
 FILES_MAX = 256
 """A backup has a dozen; each takes about 150 bytes of the manifest."""
 LEDGER = f"data/ledger/{DATA_FILE}"
-COPIED = ("config.toml", "genesis.json", "*_key.json", "*.pem")
-"""Of `config/`. Its keys are encrypted; a passphrase beside them would make a backup as dangerous as the node."""
+COPIED = ("config.toml", "genesis.json", "*.pem")
+"""Of `config/`, beside the files that the settings name. Keys are encrypted; a passphrase beside them would make a
+backup as dangerous as the node.
+"""
 DRAFT = "restore.partial"
 """In the home, what a restore has not finished."""
 NEXT = (
     "set the addresses in config/config.toml and the passphrase, start the node: it fetches what came since and only "
-    "observes; to vote, have a new vote key registered and put it in the place of the old one"
+    f"observes; {RENEW}"
 )
+MAKES_NO_HOME = {DRAFT, "lost+found"}
+"""What may be in a home that is new: ext4 makes the other in every mount point."""
 
 
 class FileEntry(Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,15 +79,24 @@ def make_backup(home: Home, folder: Path, rate_bytes: int) -> Manifest:
     """Make a backup in a new folder, which gets its name when all of it is durable. The node may run; the ledger is
     read in short snapshots, `rate_bytes` per second at most.
 
-    Raises ClientError `backup-exists`, `store-missing`, `disk-full`, OurError `store-damaged`, OSError.
+    Raises ClientError `backup-exists`, `backup-elsewhere`, `store-missing`, `disk-full`, OurError `store-damaged`,
+    OSError.
     """
     if folder.exists():
         raise ClientError("backup-exists", f"{folder} exists already; name a new folder")
+    config = home.config()
+    _demand_near(config)
     folder = folder.absolute()
     draft = folder.with_name(f"{folder.name}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
+    files.make_folder(draft.parent)
     try:
-        manifest = _make(home, draft, rate_bytes)
+        draft.mkdir(0o700)
+    except FileExistsError as error:
+        raise ClientError(
+            "backup-exists", f"{draft} exists: a backup that is being made, or was cut off; if none runs, remove it"
+        ) from error
+    try:
+        manifest = shielded(home.ledger, lambda: _make(home, config, draft, rate_bytes))
         files.rename(draft, folder)
     except StoreFullError as error:
         raise ClientError("disk-full", f"{draft}: {error}; make room") from error
@@ -89,17 +105,36 @@ def make_backup(home: Home, folder: Path, rate_bytes: int) -> Manifest:
     return manifest
 
 
-def _make(home: Home, draft: Path, rate_bytes: int) -> Manifest:
-    config, genesis = home.config(), home.genesis()
+def _named(config: Config) -> dict[str, str]:
+    """The files that make this node who it is, by the setting that names each."""
+    names = {"keys": ("vote", "company", "archive"), "p2p": ("ca", "certificate", "key")}
+    return {
+        f"{section}.{name}": getattr(getattr(config, section), name) for section in names for name in names[section]
+    }
+
+
+def _demand_near(config: Config) -> None:
+    """A backup without one of these files would be a node that somebody completes by hand, with a key that may have
+    voted since. Raises ClientError `backup-elsewhere`.
+    """
+    for setting, name in _named(config).items():
+        if Path(name).parent != Path("config"):
+            raise ClientError(
+                "backup-elsewhere",
+                f"{setting} = {name!r}: a backup holds files of the home's config/ alone; put the file there, and name "
+                f"it 'config/{Path(name).name}'",
+            )
+
+
+def _make(home: Home, config: Config, draft: Path, rate_bytes: int) -> Manifest:
+    genesis = home.genesis()
     for part in ("config", "data"):
         files.make_folder(draft / part)
-    draft.chmod(0o700)
-    reader = LedgerReader(home.ledger, config.store.map_bytes)
-    try:
+    with closing(LedgerReader(home.ledger, config.store.map_bytes)) as reader:
         head = copy_ledger(reader, (draft / LEDGER).parent, config.store.map_bytes, _Pace(rate_bytes, draft))
-    finally:
-        reader.close()
-    for path in sorted({path for pattern in COPIED for path in home.config_file.parent.glob(pattern)}):
+    paths = {path for pattern in COPIED for path in home.config_file.parent.glob(pattern)}
+    paths |= {path for path in map(home.path, _named(config).values()) if path.exists()}
+    for path in sorted(paths):
         _copy(path, draft / "config" / path.name)
     entries = {
         str(path.relative_to(draft)): FileEntry(path.stat().st_size, _sha256(path))
@@ -133,8 +168,9 @@ def read_manifest(path: Path) -> Manifest:
         is_setting = part == "config" and rest not in ("", ".", "..") and not {"/", "\0"} & set(rest)
         if name != LEDGER and not is_setting:
             raise ClientError("backup-invalid", f"{path}: {name!r} is no file of a backup")
-    if LEDGER not in manifest.files:
-        raise ClientError("backup-invalid", f"{path} lists no ledger")
+    for name in (LEDGER, "config/config.toml"):
+        if name not in manifest.files:
+            raise ClientError("backup-invalid", f"{path} lists no {name}")
     return manifest
 
 
@@ -154,13 +190,14 @@ def check_backup(folder: Path) -> Manifest:
 
 
 def restore_backup(folder: Path, home: Home) -> dict[str, Any]:
-    """Make a home from a backup, its vote key marked as forgetful. The home's folder may be there and empty, a mount
-    point too, so the draft is inside of it. `config/` gets its name last, when all is durable: no node starts without.
+    """Make a home from a backup, marked so that no vote key that is in it or put into it votes, but a fresh one. The
+    home's folder may be there and empty, a mount point too, so the draft is inside of it. `config/` gets its name last,
+    when all is durable: no node starts without.
 
     Raises ClientError `home-exists`, and as `check_backup` does; OSError.
     """
     draft = Home(home.root / DRAFT)
-    if home.root.exists() and (not home.root.is_dir() or {path.name for path in home.root.iterdir()} - {DRAFT}):
+    if home.root.exists() and (not home.root.is_dir() or {path.name for path in home.root.iterdir()} - MAKES_NO_HOME):
         raise ClientError("home-exists", f"{home.root} is not empty; empty it, or choose another --home")
     manifest = check_backup(folder)
     vote_key = draft.path(Home(folder).config().keys.vote)

@@ -18,7 +18,7 @@ def repair(
     """Examine write-ahead log and ledger of a stopped node; set aside what is damaged, under data/damaged-TIME.
 
     The node then fetches from its peers what it lacks. Its vote key counts as one that forgot its votes: the node only
-    observes until a new key is registered.
+    observes until `pilechain keys renew` has made another.
     """
     from node.cli.repair import repair as work
 
@@ -33,6 +33,8 @@ def backup(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Copy ledger, settings, genesis document, certificates and encrypted keys of a node, which may run meanwhile.
+
+    What [keys] and [p2p] of config.toml name must lie in config/.
 
     The write-ahead log is not copied: an old one would have the node forget votes that it sent. Passphrases and the
     archive of readings are yours to keep.
@@ -50,7 +52,7 @@ def restore(
     """Make a node's home from a backup whose files are all as its manifest says. The home must be empty or new.
 
     The node follows the chain from there and only observes, for its key has voted on what no backup holds; to vote, it
-    needs a new vote key.
+    needs a fresh one (`pilechain keys renew`).
     """
     from node.cli.backup import restore_backup
 

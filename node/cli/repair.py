@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from ledger.errors import OurError
 from node.core.lock import home_locked
-from node.core.vote_keys import forget_votes, forget_votes_without_ledger
+from node.core.vote_keys import RENEW, forget_votes, forget_votes_without_ledger
 from node.home import Home
 from node.storage import files
 from node.storage.layout import DATA_FILE
@@ -56,10 +56,7 @@ def repair(home: Home, *, ledger_is_bad: bool) -> Repaired:
         return Repaired(log or "good", ledger or "good", _set_aside(home, damaged), NEXT)
 
 
-NEXT = (
-    "start the node: it fetches from its peers what it lacks, and only observes; to vote again, have a new vote key "
-    "registered and put it in the place of the old one"
-)
+NEXT = f"start the node: it fetches from its peers what it lacks, and only observes; {RENEW}"
 
 
 def _log_damage(folder: Path) -> str:

@@ -137,24 +137,25 @@ def unsafe_reset_data(
     A validator that forgets its votes may sign a second one for the same height: a vote key that has voted only
     observes afterwards, so to vote again a new one must be registered.
     """
+    from node.core.lock import LOCK, home_locked
+
     place = home_of(home)
     data = place.root / "data"
     if not data.is_dir():
         raise ClientError("data-missing", f"{data} does not exist; nothing to destroy")
-    if place.socket.exists():
-        raise ClientError(
-            "node-running", f"{place.socket} exists: stop the node first, or remove a socket that a crash left"
-        )
-    if not yes:
-        typer.confirm(f"Destroy {data} for ever?", abort=True)
     kept = []
-    for path in sorted(data.iterdir()):
-        if path.name.startswith(place.archive.name) and not archive:  # with its journal
-            kept.append(str(path))
-        elif path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
+    with home_locked(place):
+        if not yes:
+            typer.confirm(f"Destroy {data} for ever?", abort=True)
+        for path in sorted(data.iterdir()):
+            if path.name == LOCK:
+                continue  # it is ours now, and shuts out a core that is started meanwhile
+            if path.name.startswith(place.archive.name) and not archive:  # with its journal
+                kept.append(str(path))
+            elif path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
     emit({"destroyed": str(data), "kept": kept}, output)
 
 

@@ -9,6 +9,9 @@ from ledger.errors import ClientError
 from node.home import Home
 from node.storage import files
 
+LOCK = "lock"
+"""File in the home's `data/`."""
+
 
 @contextmanager
 def home_locked(home: Home) -> Iterator[None]:
@@ -24,7 +27,7 @@ def lock(home: Home) -> int:
     """The same until the descriptor is closed, or the process ends."""
     folder = home.ledger.parent
     files.make_folder(folder)  # durably: the log will lie in it
-    file = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    file = os.open(folder / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

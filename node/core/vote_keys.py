@@ -10,9 +10,12 @@ import threading
 from pathlib import Path
 
 from ledger.keys import SoftSigner, scheme_of
-from node.core.vote_mark import VoteMark
+from node.core.vote_mark import VoteMark, forget_any_key, mark_of
 from node.keystore import cost_of, load_key, public_key_of, save_key
 from node.storage import files
+
+RENEW = "to vote again, run `pilechain keys renew` while the node runs"
+"""What an operator does about keys that never vote again."""
 
 
 class VoteKeys:
@@ -95,9 +98,9 @@ class VoteKeys:
     def _promote(self) -> bytes:
         if self.waiting is None:
             return b""
-        former, next_mark = self.present.public_key, _mark_of(self._next_file)
+        former, next_mark = self.present.public_key, mark_of(self._next_file)
         if next_mark.exists():
-            files.rename(next_mark, _mark_of(self._file))
+            files.rename(next_mark, mark_of(self._file))
         files.rename(self._next_file, self._file)
         self.present, self.waiting, self.may_vote = self.waiting, None, True
         return former
@@ -109,11 +112,12 @@ def next_key_file(key_file: Path) -> Path:
 
 
 def forget_votes(key_file: Path) -> None:
-    """Mark the present key and the next one as ones whose votes are not all known here: they never vote again. Raises
-    ClientError for a key file or mark that cannot be read, OSError.
+    """Votes of this node's keys are not all known here: neither the present key and the next one vote again, nor any
+    other that is put in their place, such as one that an operator had kept elsewhere. Only a fresh key does
+    (`next_vote_key`). Raises OSError.
     """
-    for file in _files(key_file):
-        VoteMark(file, public_key_of(file)).forget()
+    for file in (key_file, next_key_file(key_file)):
+        forget_any_key(file)
 
 
 def forget_votes_without_ledger(key_file: Path, newest_segment: int) -> bool:
@@ -126,7 +130,7 @@ def forget_votes_without_ledger(key_file: Path, newest_segment: int) -> bool:
     """
     marks = [(file, VoteMark(file, public_key_of(file))) for file in _files(key_file)]
     for file, mark in marks:
-        if (mark.segment and not mark.is_forgotten) or (newest_segment and not _mark_of(file).exists()):
+        if (mark.segment and not mark.is_forgotten) or (newest_segment and not mark_of(file).exists()):
             mark.forget()
     return newest_segment > 0 or any(mark.segment for _, mark in marks)
 
@@ -138,10 +142,9 @@ def next_vote_key(key_file: Path, passphrase: bytes) -> SoftSigner:
     Raises ClientError as `load_key` and `save_key` do, OSError.
     """
     file = next_key_file(key_file)
-    if file.exists() and _is_forgotten(file):
-        _remove(file)
-    if file.exists():
+    if file.exists() and not _is_forgotten(file):
         return load_key(file, passphrase)
+    _remove(file)  # with a mark of any key
     scheme = scheme_of(load_key(key_file, passphrase).public_key)
     made = SoftSigner.from_seed(scheme, os.urandom(32))
     save_key(file, made, passphrase, cost_of(key_file))
@@ -161,11 +164,7 @@ def _is_forgotten(file: Path) -> bool:
 
 
 def _remove(file: Path) -> None:
-    """Erase a key file and its mark. The key goes first: a mark alone says nothing."""
-    files.remove(file)
-    if _mark_of(file).exists():
-        files.remove(_mark_of(file))
-
-
-def _mark_of(key_file: Path) -> Path:
-    return key_file.with_name(key_file.name + ".voted")
+    """Erase a key file and its mark, as far as they exist. The key goes first: a mark alone lets nobody vote."""
+    for path in (file, mark_of(file)):
+        if path.exists():
+            files.remove(path)

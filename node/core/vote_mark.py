@@ -12,17 +12,18 @@ from node.storage import files
 
 _FORGOTTEN = 2**63 - 1
 """More than any log has: a log that begins anew must not catch up with the mark by being opened often enough."""
+_ANY_KEY = "any"
 
 
 class VoteMark:
     """The mark of one key: a file with the key and a segment's number."""
 
     def __init__(self, key_file: Path, public_key: bytes) -> None:
-        """Read the mark. One of another key, which this one has replaced, counts for nothing.
+        """Read the mark. One of another key, which this one has replaced, counts for nothing; one of any key counts.
 
         Raises ClientError `vote-mark` if the file cannot be read.
         """
-        self._path = key_file.with_name(key_file.name + ".voted")
+        self._path = mark_of(key_file)
         self._public_key = public_key.hex()
         self.segment = 0
         """Newest segment that votes of the key may stand in; 0 if it never voted."""
@@ -30,7 +31,7 @@ class VoteMark:
             return
         try:
             key, number = self._path.read_text(encoding="ascii").split()
-            self.segment = int(number) if key == self._public_key else 0
+            self.segment = int(number) if key in (self._public_key, _ANY_KEY) else 0
         except (OSError, ValueError) as error:
             raise ClientError(
                 "vote-mark", f"{self._path}: {error}; have a new vote key registered, then remove the file"
@@ -46,7 +47,7 @@ class VoteMark:
 
     def raise_to(self, segment: int) -> None:
         """Say, durably, that the key votes from now on in this segment, which exists. Raises OSError, OurError."""
-        files.replace(self._path, f"{self._public_key} {segment}\n".encode())
+        _write(self._path, self._public_key, segment)
         self.segment = segment
 
     @property
@@ -57,3 +58,18 @@ class VoteMark:
     def forget(self) -> None:
         """Say, durably, that the key has voted on what nobody here remembers: it never votes again. Raises OSError."""
         self.raise_to(_FORGOTTEN)
+
+
+def mark_of(key_file: Path) -> Path:
+    """Where the mark of the key in a file lies."""
+    return key_file.with_name(key_file.name + ".voted")
+
+
+def forget_any_key(key_file: Path) -> None:
+    """As `VoteMark.forget`, of whatever key lies or will be put in a file. Raises OSError."""
+    files.make_folder(key_file.parent)
+    _write(mark_of(key_file), _ANY_KEY, _FORGOTTEN)
+
+
+def _write(path: Path, key: str, segment: int) -> None:
+    files.replace(path, f"{key} {segment}\n".encode())

@@ -3,7 +3,8 @@
 LMDB's own hot copy reads in one snapshot however long it takes, and the supervisor would kill it for that. Here most
 databases are copied piece by piece, each piece as it is when it is read: blocks never change, and of the state every
 entry is right at some height between the first snapshot and the last. What the blocks between changed is then applied
-in order, which makes every entry right at the last height. The state's tree is built anew, so its root proves the copy
+in order, which makes every entry right at the last height. What the pruner dropped meanwhile is dropped here as well:
+pieces from before and after would leave a hole. The state's tree is built anew, so its root proves the copy
 against the root that a quorum sealed; a damaged ledger gives no copy.
 """
 
@@ -64,14 +65,19 @@ class _Copy:
         self._pace = pace
         with source.snapshot() as snapshot:
             self.head = self._first = snapshot.head
+            self._first_block = self._began_at = snapshot.first_block
+            self._first_whole = snapshot.first_whole
 
     def run(self) -> None:
         for name in (*BY_HEIGHT, *BY_KEY):
             self._bulk(name)
         while not self._catch_up():
             pass
+        if self._first_block != self._began_at:
+            self._drop_places()
         for height in range(self._first.tip.height + 1, self.head.tip.height + 1):
             self._apply(height)
+        self._drop_blocks()
         self._grow_tree()
 
     def _bulk(self, name: str) -> None:
@@ -94,6 +100,7 @@ class _Copy:
                 whole = self._target.named.keys() - {*BY_HEIGHT, *BY_KEY, *BUILT_ANEW}
                 rows |= {name: list(snapshot.rows(name)) for name in sorted(whole)}
                 self.head = snapshot.head
+                self._first_block, self._first_whole = snapshot.first_block, snapshot.first_whole
         for name, found in rows.items():
             self._put(name, found)
         return is_newest
@@ -102,6 +109,28 @@ class _Copy:
         with self._env.begin(write=True) as txn, txn.cursor(self._target.named[name]) as cursor:
             cursor.putmulti(rows)
         self._pace(sum(len(key) + len(value) for key, value in rows))
+
+    def _drop_places(self) -> None:
+        """Where the transactions of pruned blocks were."""
+        after, db, first = b"", self._target, height_key(self._first_block)
+        while True:
+            with self._env.begin(write=True) as txn:
+                rows = list(islice(Snapshot(txn, db).rows("transactions", after), TREE_KEYS))
+                if not rows:
+                    return
+                for id_, place in rows:
+                    if place[: len(first)] < first:
+                        txn.delete(id_, db=db.transactions)
+            after = rows[-1][0]
+            self._pace(0)
+
+    def _drop_blocks(self) -> None:
+        db = self._target
+        kept = {db.bodies: self._first_block, db.receipts: self._first_whole, db.changes: self._first_whole}
+        for database, first in kept.items():
+            with self._env.begin(write=True) as txn, txn.cursor(database) as cursor:
+                while cursor.first() and cursor.key() < height_key(first):
+                    cursor.delete()
 
     def _apply(self, height: int) -> None:
         """What a block adds to history, index and state."""

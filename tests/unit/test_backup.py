@@ -1,7 +1,11 @@
 """Backups: a consistent copy while the node writes, checked file by file, restored to a node that only observes."""
 
+import hashlib
+import os
 import shutil
+import signal
 import stat
+from random import Random
 from types import SimpleNamespace
 
 import lmdb
@@ -11,9 +15,10 @@ import pytest
 from ledger.errors import ClientError, OurError
 from ledger.keys import Scheme, SoftSigner
 from node.cli import backup as backup_module
-from node.cli.backup import LEDGER, MANIFEST, _Pace, check_backup, make_backup, restore_backup
+from node.cli.backup import LEDGER, MANIFEST, FileEntry, _Pace, check_backup, make_backup, restore_backup
 from node.cli.main import run_command
 from node.config import Config, to_toml
+from node.core.vote_keys import VoteKeys, next_key_file, next_vote_key
 from node.core.vote_mark import VoteMark
 from node.home import Home, genesis_json
 from node.keystore import LIGHT, save_key
@@ -82,6 +87,46 @@ def test_F13_a_copy_that_is_made_while_blocks_are_stored_is_the_store_at_its_hei
         each.close()
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 700, 1 << 20])
+@pytest.mark.parametrize("seed", range(4))
+def test_F13_a_copy_that_is_made_while_the_pruner_works_has_no_hole(tmp_path, monkeypatch, chunk_bytes, seed):
+    """It is the store at its end, entry by entry, however often and whenever blocks came and went in between."""
+    monkeypatch.setattr(copy_module, "CHUNK_BYTES", chunk_bytes)
+    random = Random(seed)
+    store = Store(tmp_path / "ledger", GENESIS, STATE, MAP_BYTES)
+    grow(store, 40)
+    grown = 0
+
+    def pace(size):
+        nonlocal grown
+        if not size or grown == 12 or random.random() < 0.6:
+            return
+        with store.snapshot() as snapshot:
+            horizon = min(snapshot.first_block + 5, snapshot.height - 10)
+        store.prune(horizon, 8)
+        grow(store, 1)
+        grown += 1
+
+    copy_ledger(store, tmp_path / "copy", MAP_BYTES, pace)
+    copy = Store(tmp_path / "copy", GENESIS, {}, MAP_BYTES)
+    with copy.snapshot() as snapshot:
+        height, first = snapshot.height, snapshot.first_block
+        assert first > 1
+        for at in range(first, height + 1):
+            assert snapshot.transactions(at)
+            assert snapshot.receipts(at)
+            assert snapshot.changes(at)
+    check_store(copy)
+    with store.snapshot() as snapshot:
+        grow(copy, snapshot.height - height)  # what came behind the copy's end
+    for each in (store, copy):
+        while each.prune(height - 3, 8):
+            pass
+    assert rows(copy) == rows(store), "the index of transactions too"
+    for each in (store, copy):
+        each.close()
+
+
 def test_F13_a_copy_holds_the_hand_overs(tmp_path):
     """A restored node hands them to whoever joins by a snapshot of it."""
     chain = DeviceChain(tmp_path, n=5)
@@ -115,7 +160,7 @@ def test_F13_a_backup_is_restored_to_a_node_that_only_observes(home, tmp_path, c
     assert found == ["config/config.toml", "config/genesis.json", "config/vote_key.json", LEDGER, MANIFEST]
     assert run_command(["restore", str(backup), "--home", str(new.root), "-o", "json"]) == 0
     said = msgspec.json.decode(capsys.readouterr().out)
-    assert "new vote key" in said["next"]
+    assert "keys renew" in said["next"]
     key_file = new.path(Config().keys.vote)
     assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
     store = Store(new.ledger, GENESIS, STATE, MAP_BYTES)
@@ -215,25 +260,120 @@ def test_F13_a_manifest_names_no_file_outside_of_the_home(home, tmp_path, name):
     (backup / MANIFEST).write_bytes(msgspec.json.encode(bent))
     with pytest.raises(ClientError, match="is no file of a backup"):
         restore_backup(backup, Home(tmp_path / "new"))
-    without = msgspec.structs.replace(manifest, files={"config/config.toml": manifest.files["config/config.toml"]})
-    (backup / MANIFEST).write_bytes(msgspec.json.encode(without))
-    with pytest.raises(ClientError, match="lists no ledger"):
-        check_backup(backup)
+    for missing in (LEDGER, "config/config.toml"):
+        files_but_one = {each: entry for each, entry in manifest.files.items() if each != missing}
+        without = msgspec.structs.replace(manifest, files=files_but_one)
+        (backup / MANIFEST).write_bytes(msgspec.json.encode(without))
+        with pytest.raises(ClientError, match=f"lists no {missing}"):
+            check_backup(backup)
+
+
+def settings(**others: dict[str, object]) -> str:
+    """A config.toml."""
+    return to_toml({"node": {"company": "Teld"}, "store": {"map_bytes": MAP_BYTES}, **others})
 
 
 def test_F13_a_restore_beside_the_node_does_not_silence_it(home, tmp_path):
-    key_file = home.path(Config().keys.vote)
-    for number, name in enumerate((str(key_file), f"../../{home.root.name}/config/{key_file.name}")):
-        settings: dict[str, dict[str, object]] = {
-            "node": {"company": "Teld"},
-            "store": {"map_bytes": MAP_BYTES},
-            "keys": {"vote": name},
-        }
-        home.config_file.write_text(to_toml(settings))
-        make_backup(home, tmp_path / f"backup-{number}", FAST)
+    """Though a backup that somebody made by hand names that one's key."""
+    key_file, backup = home.path(Config().keys.vote), tmp_path / "backup"
+    manifest = make_backup(home, backup, FAST)
+    for name in (str(key_file), f"../../{home.root.name}/config/{key_file.name}"):
+        config = Home(backup).config_file
+        config.write_text(settings(keys={"vote": name}))
+        entry = FileEntry(config.stat().st_size, hashlib.sha256(config.read_bytes()).hexdigest())
+        bent = msgspec.structs.replace(manifest, files=manifest.files | {"config/config.toml": entry})
+        (backup / MANIFEST).write_bytes(msgspec.json.encode(bent))
         with pytest.raises(ClientError, match="outside of the home"):
-            restore_backup(tmp_path / f"backup-{number}", Home(tmp_path / "new"))
+            restore_backup(backup, Home(tmp_path / "new"))
     assert VoteMark(key_file, KEY.public_key).allows(newest_segment(home.wal))
+
+
+def test_F13_a_backup_holds_the_files_that_the_settings_name(home, tmp_path):
+    """Whatever they are called: a key that was left out would be put back by hand."""
+    config = home.config_file.parent
+    (config / "vote_key.json").rename(config / "validator.json")
+    (config / "node.crt").write_text("certificate")
+    (config / "old_key.json").write_text("nobody names it")
+    home.config_file.write_text(
+        settings(keys={"vote": "config/validator.json"}, p2p={"certificate": "config/node.crt"})
+    )
+    found = make_backup(home, tmp_path / "backup", FAST).files
+    assert sorted(found) == [
+        *(f"config/{name}" for name in ("config.toml", "genesis.json", "node.crt", "validator.json")),
+        LEDGER,
+    ]
+    new = Home(tmp_path / "new")
+    restore_backup(tmp_path / "backup", new)
+    assert VoteMark(new.path("config/validator.json"), KEY.public_key).is_forgotten
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("keys", "vote", "/etc/pile/vote_key.json"),
+        ("keys", "archive", "config/keys/a.json"),
+        ("p2p", "key", "node.pem"),
+    ],
+)
+def test_F13_a_backup_without_a_file_that_the_settings_name_is_refused(home, tmp_path, section, name, value):
+    home.config_file.write_text(settings(**{section: {name: value}}))
+    with pytest.raises(
+        ClientError, match=rf"backup-elsewhere: {section}\.{name} = '{value}'.*'config/{value.split('/')[-1]}'"
+    ):
+        make_backup(home, tmp_path / "backup", FAST)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
+
+
+def test_F13_a_restored_node_observes_whatever_key_is_put_into_it_until_it_makes_a_fresh_one(home, tmp_path):
+    """The operator has another copy of the key in a safe, or the one that the backup is too old for."""
+    home.path(Config().keys.vote).unlink()
+    make_backup(home, tmp_path / "backup", FAST)
+    new = Home(tmp_path / "new")
+    restore_backup(tmp_path / "backup", new)
+    key_file = new.path(Config().keys.vote)
+    later = SoftSigner.from_seed(Scheme.ED25519, b"2" * 32)
+    for key in (KEY, later):
+        for file in (key_file, next_key_file(key_file)):
+            file.unlink(missing_ok=True)
+            save_key(file, key, b"secret", LIGHT)
+        assert VoteKeys(key_file, b"secret", newest_segment(new.wal)).signers == []
+        WriteAheadLog(new.wal).close()
+    fresh = next_vote_key(key_file, b"secret")  # `pilechain keys renew`
+    assert fresh.public_key not in (KEY.public_key, later.public_key)
+    keys = VoteKeys(key_file, b"secret", newest_segment(new.wal))
+    assert [signer.public_key for signer in keys.signers] == [fresh.public_key]
+    keys.promote()
+    assert VoteKeys(key_file, b"secret", newest_segment(new.wal)).may_vote
+
+
+def test_F13_the_draft_of_another_backup_is_left_alone(home, tmp_path):
+    draft = tmp_path / "backup.partial"
+    draft.mkdir()
+    (draft / "file").touch()
+    with pytest.raises(ClientError, match=r"backup-exists: .*partial"):
+        make_backup(home, tmp_path / "backup", FAST)
+    assert (draft / "file").exists()
+
+
+def test_F13_a_new_file_system_is_an_empty_home(home, tmp_path):
+    make_backup(home, tmp_path / "backup", FAST)
+    new = Home(tmp_path / "new")
+    (new.root / "lost+found").mkdir(parents=True)
+    restore_backup(tmp_path / "backup", new)
+    assert sorted(path.name for path in new.root.iterdir()) == ["config", "data", "lost+found"]
+
+
+@pytest.mark.parametrize("command", ["verify", "backup DEST", "snapshot create", "query block"])
+def test_F13_a_ledger_that_kills_whoever_reads_it_is_called_damaged(home, tmp_path, monkeypatch, capsys, command):
+    def die(*_):
+        signal.signal(signal.SIGBUS, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGBUS)
+
+    monkeypatch.setattr(LedgerReader, "snapshot", die)
+    words = command.replace("DEST", str(tmp_path / "backup")).split()
+    assert run_command([*words, "--home", str(home.root)]) == 4
+    assert capsys.readouterr().err.startswith(f"store-damaged: {home.ledger}/data.mdb: reading it kills the reader")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
 
 
 @pytest.mark.parametrize("error", [lmdb.DiskError("mdb_txn_commit: no space"), lmdb.MapFullError("mdb_put")])

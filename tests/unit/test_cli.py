@@ -14,6 +14,8 @@ from ledger.errors import ClientError
 from node.cli.call_text import describe_methods, parse_call
 from node.cli.main import run_command
 from node.config import load_config
+from node.core.lock import home_locked
+from node.home import Home
 
 KEY = "01" + "ab" * 32
 
@@ -77,19 +79,22 @@ def test_F55_init_makes_a_home_once(tmp_path, capsys):
 def test_F55_reset_asks_and_needs_a_stopped_node(tmp_path, capsys):
     """Only what peers can give back goes; the archive of readings stays unless it is named."""
     (tmp_path / "data" / "ledger").mkdir(parents=True)
-    (tmp_path / "core.sock").touch()
-    assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes"]) == 1
-    (tmp_path / "core.sock").unlink()
+    (tmp_path / "core.sock").touch()  # of a crash; a core that joins has none
+    with home_locked(Home(tmp_path)):
+        assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes"]) == 1
+    assert capsys.readouterr().err.startswith("home-in-use: ")
+    assert (tmp_path / "data" / "ledger").exists()
     assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes"]) == 0
-    assert list((tmp_path / "data").iterdir()) == []
+    lock = tmp_path / "data" / "lock"
+    assert list((tmp_path / "data").iterdir()) == [lock], "a core that starts meanwhile must find it"
     for name in ("index.sqlite", "readings.sqlite", "readings.sqlite-wal"):
         (tmp_path / "data" / name).touch()
     (tmp_path / "data" / "wal").mkdir()
     assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes"]) == 0
     kept = sorted(path.name for path in (tmp_path / "data").iterdir())
-    assert kept == ["readings.sqlite", "readings.sqlite-wal"]
+    assert kept == ["lock", "readings.sqlite", "readings.sqlite-wal"]
     assert run_command(["unsafe-reset-data", "--home", str(tmp_path), "--yes", "--archive"]) == 0
-    assert list((tmp_path / "data").iterdir()) == []
+    assert list((tmp_path / "data").iterdir()) == [lock]
     capsys.readouterr()
 
 

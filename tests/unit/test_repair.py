@@ -148,7 +148,7 @@ def test_F13_a_node_whose_ledger_is_gone_only_observes_though_its_log_is_whole(h
     if first != "start":
         said = repair(home, capsys, *first.split()[1:])
         assert (said["log"], said["ledger"], said["set_aside"]) == ("good", "missing, though this node had one", [])
-        assert "new vote key" in said["next"]
+        assert "keys renew" in said["next"]
         Store(home.ledger, GENESIS, STATE, MAP_BYTES).close()
     assert start(home).signers == []
     key_file = home.path(Config().keys.vote)
