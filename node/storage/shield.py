@@ -36,8 +36,8 @@ def shielded(ledger: Path, work: Callable[[], T]) -> T:
         with suppress(EOFError):
             answer = receive.recv()
     finally:
+        receive.close()  # a child that still answers must not wait for us
         child.join()  # after Ctrl-C, which it got as well, it clears up
-        receive.close()
     if answer is None:
         died = -(child.exitcode or 0)
         if died in DAMAGE_SIGNALS:
