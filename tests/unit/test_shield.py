@@ -9,7 +9,7 @@ import pytest
 from ledger.errors import ClientError, OurError, PeerError
 from node.storage.shield import shielded
 
-LEDGER = Path("/home/data/ledger")
+LEDGER = Path("data/ledger")
 
 
 def test_F13_what_the_child_returns_or_raises_comes_back():
