@@ -1,6 +1,7 @@
 """Reading what may kill the reader: the child dies, and its parent says what is damaged."""
 
 import os
+import pickle
 import signal
 from pathlib import Path
 
@@ -24,6 +25,17 @@ def test_F13_what_the_child_returns_or_raises_comes_back():
             shielded(LEDGER, fail)
         assert str(caught.value) == str(error)
         assert getattr(caught.value, "code", "") == getattr(error, "code", "")
+
+
+def test_F13_an_error_goes_to_another_process_whole():
+    for error in (ClientError("chain-invalid", "height 5: …"), OurError("store-damaged", "…")):
+        found = pickle.loads(pickle.dumps(error))
+        assert (type(found), found.code, found.message, str(found)) == (
+            type(error),
+            error.code,
+            error.message,
+            str(error),
+        )
 
 
 def test_F13_our_own_bug_shows_where_in_the_child_it_is():
