@@ -150,7 +150,7 @@ def test_F07_F13_keys_that_take_turns_keep_their_votes_and_their_right_to_vote(f
 
 def test_F13_a_key_has_lost_its_vote_before_repair_sets_its_log_aside(folder, monkeypatch):
     """Whatever becomes of the machine in between, and nothing is deleted."""
-    monkeypatch.setattr(repair, "store_damage", lambda ledger: "")
+    monkeypatch.setattr(repair, "store_damage", lambda ledger, map_bytes: "")
     is_done = False
 
     def begin(home: Path) -> None:
