@@ -1,10 +1,10 @@
 """The light client: what a device believes of the chain, and why.
 
 Pure. It is given sealed headers and proofs by gateways that it does not trust, and answers true, false, or "need more"
-and what. It keeps the validator set, its newest sealed head, the heights it still needs proofs for, and its neighbours'
-addresses; nothing else, and all of that survives a power cut as `LightState`. It skips from a head to any later one
-under the same set; it follows a change of the set by the sealed block of the hand-over; it reaches blocks of earlier
-sets through the mountain range over the chain's history.
+and what. It keeps the validator set, its newest sealed head, and its neighbours' addresses; nothing else, and all of that
+survives a power cut as `LightState`. What it still needs proofs for, whoever asks it knows. It skips from a head to any
+later one under the same set; it follows a change of the set by the sealed block of the hand-over; it reaches blocks of
+earlier sets through the mountain range over the chain's history.
 
 Keys of companies that left may one day sign a false fork (the long-range attack on any chain whose signers change). So
 the newest head never goes back, and a device that was away for too long also wants a head signed by its owner.
@@ -15,7 +15,7 @@ from enum import Enum
 
 from msgspec import Struct, structs
 
-from devices.light_state import WANTED_MAX, LightState, Standing, fallen_back
+from devices.light_state import LightState, Standing, fallen_back
 from devices.wire import OldBlock, ReceiptProof
 from ledger.block import (
     Header,
@@ -176,7 +176,6 @@ class LightClient:
             return Verdict(Answer.FALSE, error.code)
         except _More as more:
             return more.verdict
-        self._settle(header.height)
         # The seal was checked anyway: if it is newer than the head, it is the head.
         self.see_head(proof.sealed)
         return PROVEN
@@ -211,7 +210,6 @@ class LightClient:
         if header.height <= state.set_since:
             # Only the range over the chain's history speaks for the blocks of earlier sets: their keys may have been
             # sold.
-            self._want(header.height)
             raise _More("history", header.height)
         if header.set_hash != self._set_hash and header.height > state.height and header.chain_id == state.chain_id:
             raise _More("set-change", state.height)
@@ -338,14 +336,3 @@ class LightClient:
         ):
             raise PeerError("proof-history", f"block {header.height} is not in the history of block {newer.height}")
         return header, result
-
-    def _want(self, height: int) -> None:
-        if height not in self.state.wanted:
-            wanted = (*self.state.wanted, height)[-WANTED_MAX:]
-            self.state = structs.replace(self.state, wanted=wanted)
-
-    def _settle(self, height: int) -> None:
-        if height in self.state.wanted:
-            self.state = structs.replace(
-                self.state, wanted=tuple(other for other in self.state.wanted if other != height)
-            )

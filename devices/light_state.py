@@ -10,8 +10,6 @@ from ledger.errors import PeerError
 from ledger.units import U32, U63, Hash, Name
 from ledger.validators import ValidatorSet
 
-WANTED_MAX = 16
-"""Heights that a proof is awaited for: a pile has one session, with three transactions."""
 NEIGHBOURS_MAX = 8
 STATE_BYTES_MAX = 256 * 1024
 """Of the encoded state, with 100 members: what a small controller can spare."""
@@ -47,8 +45,6 @@ class LightState(Wire):
     """Whether the owner has signed any head yet: on a cold start it must, if its key is known."""
     fallback: Standing | None = None
     """Set while the validator set is tentative: nothing but a head with the owner's signature is believed under it."""
-    wanted: Annotated[tuple[U63, ...], Meta(max_length=WANTED_MAX)] = ()
-    """Heights of blocks under earlier sets whose proof is awaited, newest last."""
     neighbours: Annotated[tuple[Name, ...], Meta(max_length=NEIGHBOURS_MAX)] = ()
     """Addresses (host:port) of brokers to try, the best first."""
 

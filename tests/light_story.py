@@ -3,9 +3,12 @@
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Any
 
+import pytest
 from msgspec import structs
 
+import devices.light_client
 from devices.light_client import LightClient
 from devices.light_state import LightState
 from devices.wire import ReceiptProof
@@ -99,3 +102,17 @@ def forge(it: Story, of_height: int, by: ValidatorSet, epoch: int = 0, **changes
     digest = result_digest(result_raw)
     votes = (Vote(i, vote_signer(m.name, epoch).sign(digest)) for i, m in enumerate(by.validators))
     return SealedHeader(raw, result_raw, tuple(votes))
+
+
+@pytest.fixture
+def checked_seals(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Seals that light clients have looked at, one entry each time."""
+    seen: list[object] = []
+    check = devices.light_client.check_sealed
+
+    def counted(sealed: SealedHeader, *rest: Any) -> tuple[Header, Result]:
+        seen.append(sealed)
+        return check(sealed, *rest)
+
+    monkeypatch.setattr(devices.light_client, "check_sealed", counted)
+    return seen

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from devices.light_client import LightClient
-from devices.light_state import STATE_BYTES_MAX, WANTED_MAX, LightState, encode_state
+from devices.light_state import STATE_BYTES_MAX, LightState, encode_state
 from devices.wire import Genesis, State
 from ledger.codec import decode
 from tests.fuzz.attacks import ATTACKS, long_range
@@ -95,7 +95,6 @@ class Device(RuleBasedStateMachine):
         assert not false_state(self.chain, state)
         assert confirmed_height(state) >= self.highest
         self.highest = confirmed_height(state)
-        assert len(state.wanted) <= WANTED_MAX
         assert len(encode_state(state)) <= STATE_BYTES_MAX
 
     def teardown(self) -> None:

@@ -246,24 +246,17 @@ def halts(bench: Bench) -> list[str]:
     return [halt.error.code for halt in bench.wants(Halt)]
 
 
-def test_a_quorum_that_sealed_another_block_than_we_committed_stops_us():
+@pytest.mark.parametrize(
+    "header", [OTHER, make_next_header(OTHER, TX)], ids=["in the place of ours", "on another chain than ours"]
+)
+def test_a_quorum_that_sealed_another_block_than_we_committed_stops_us(header: bytes):
     """More than f members lie, or one of us has a bug: no vote may go over it."""
     bench = committed_bench()
     bench.hear("Bohui", Status(9, 9, 0))
     bench.tick(600)
     bench.execute()
     bench.tick(600)
-    bench.hear(str(bench.state.fetch.peer), SealedBlocks((sealed_otherwise(OTHER),), ()))
-    assert halts(bench) == ["fork"]
-
-
-def test_a_quorum_that_sealed_a_block_on_another_chain_than_ours_stops_us():
-    bench = committed_bench()
-    bench.hear("Bohui", Status(9, 9, 0))
-    bench.tick(600)
-    bench.execute()
-    bench.tick(600)
-    bench.hear(str(bench.state.fetch.peer), SealedBlocks((sealed_otherwise(make_next_header(OTHER, TX)),), ()))
+    bench.hear(str(bench.state.fetch.peer), SealedBlocks((sealed_otherwise(header),), ()))
     assert halts(bench) == ["fork"]
 
 

@@ -1,17 +1,18 @@
 """F40: what the light client believes, and what it must not."""
 
-import pytest
 from msgspec import structs
 
 from devices.light_client import AWAY_MS_MAX, SET_CHANGES_MAX, Answer, LightClient
-from devices.light_state import STATE_BYTES_MAX, WANTED_MAX, LightState, encode_state
+from devices.light_state import STATE_BYTES_MAX, LightState, encode_state
 from devices.wire import Genesis, Head, ReceiptProof
-from ledger.block import Header, SealedHeader, Vote, check_sealed, result_digest
+from ledger.block import Header, SealedHeader, Vote, result_digest
 from ledger.codec import decode, encode
 from ledger.validators import Validator, ValidatorSet
 from tests.consortium import key, signer
 from tests.device_chain import validator_set
-from tests.light_story import HAND_OVER, HEIGHTS, Story, forge, story
+from tests.light_story import HAND_OVER, HEIGHTS, Story, checked_seals, forge, story
+
+__all__ = ["checked_seals"]  # the fixture
 
 
 def test_F40_cold_start_from_the_chain_id():
@@ -86,17 +87,7 @@ def test_F40_a_block_of_an_earlier_set_needs_its_history():
     bare = ReceiptProof(it.at(5), None, it.early_proof.transaction, it.early_proof.receipt, it.early_proof.receipt_path)
     verdict = client.check_receipt(it.early.raw, bare)
     assert (verdict.answer, verdict.code, verdict.height) == (Answer.MORE, "history", 5)
-    assert client.state.wanted == (5,)
     assert client.check_receipt(it.early.raw, it.early_proof).true
-    assert not client.state.wanted
-
-
-def test_F40_wanted_heights_are_bounded():
-    it = story()
-    client = it.client()
-    for height in range(1, HAND_OVER + 1):
-        client.see_head(it.at(height))
-    assert len(client.state.wanted) == WANTED_MAX
 
 
 def test_F40_state_presence_and_absence():
@@ -196,9 +187,17 @@ def test_F40_a_cold_start_with_an_owner_wants_its_word():
 
 
 def test_F40_many_set_changes_want_the_owner():
+    """Its word pays for as many again; a head without it pays for none."""
     it = story()
-    client = LightClient(structs.replace(it.client().state, set_changes=SET_CHANGES_MAX + 1))
-    assert client.see_head(it.at(36)).code == "owner-head"
+    client = it.early_client()
+    client.state = structs.replace(client.state, owner_key=key("owner"), owner_spoke=True, set_changes=SET_CHANGES_MAX)
+    assert client.see_head(it.at(3)).true
+    assert client.follow(it.change.sealed, it.change.next_set).true
+    assert client.state.fallback is None, "the last that needs no word"
+    assert client.see_head(it.at(25)).code == "owner-head"
+    assert client.see_head(it.at(25), signer("owner").sign(result_digest(it.at(25).result))).true
+    assert client.state.set_changes == 0
+    assert client.see_head(it.at(26)).true
 
 
 def test_F40_a_fork_under_the_same_set_is_seen():
@@ -221,22 +220,14 @@ def test_F40_survives_a_power_cut_within_256_kib():
         client.state,
         validators=ValidatorSet(1, members),
         head=SealedHeader(bytes(4096), bytes(1024), tuple(Vote(i, bytes(64)) for i in range(100))),
-        wanted=tuple(range(WANTED_MAX)),
         neighbours=("n" * 64,) * 8,
     )
     assert len(encode_state(large)) <= STATE_BYTES_MAX // 4
 
 
-def test_F40_a_head_is_verified_once(monkeypatch: pytest.MonkeyPatch):
+def test_F40_a_head_is_verified_once(checked_seals: list[object]):
     it = story()
     client = it.client()
-    calls: list[object] = []
-
-    def counted(*args: object) -> object:
-        calls.append(args)
-        return check_sealed(*args)  # type: ignore[arg-type]
-
-    monkeypatch.setattr("devices.light_client.check_sealed", counted)
     for _ in range(5):
         client.see_head(it.at(36))
-    assert len(calls) == 1
+    assert len(checked_seals) == 1

@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from devices.light_client import LightClient
-from devices.light_state import STATE_BYTES_MAX, WANTED_MAX, LightState, Standing, encode_state
+from devices.light_state import STATE_BYTES_MAX, LightState, Standing, encode_state
 from devices.wire import DOWN_BYTES_MAX, STATE_KEYS_MAX, Head, OldBlock, SessionOpen, SetChange, State, StateEntry
 from ledger import keys
 from ledger.block import SealedHeader, Vote, result_digest
@@ -151,7 +151,6 @@ def test_F40_the_largest_state_fits_a_small_controller():
         2**31,
         owner_spoke=True,
         fallback=Standing(members, 2**62, 2**62, head, 2**31),
-        wanted=tuple(2**62 + n for n in range(WANTED_MAX)),
         neighbours=("桩" * 64,) * 8,
     )
     assert len(encode_state(large)) <= STATE_BYTES_MAX // 2
