@@ -1,8 +1,8 @@
 """The light client: what a device believes of the chain, and why.
 
 Pure. It is given sealed headers and proofs by gateways that it does not trust, and answers true, false, or "need more"
-and what. It keeps the validator set, its newest sealed head, and its neighbours' addresses; nothing else, and all of that
-survives a power cut as `LightState`. What it still needs proofs for, whoever asks it knows. It skips from a head to any
+and what. It keeps the validator set, its newest sealed head, and its neighbours' addresses; nothing else, and all of
+that survives a power cut as `LightState` (what still waits for a proof, its user knows). It skips from a head to any
 later one under the same set; it follows a change of the set by the sealed block of the hand-over; it reaches blocks of
 earlier sets through the mountain range over the chain's history.
 

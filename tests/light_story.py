@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-import devices.light_client
 from devices.light_client import LightClient
 from devices.light_state import LightState
 from devices.wire import ReceiptProof
-from ledger.block import Header, Result, SealedHeader, Vote, header_hash, result_digest
+from ledger.block import Header, Result, SealedHeader, Vote, check_sealed, header_hash, result_digest
 from ledger.codec import decode, encode
 from ledger.transaction import Transaction
 from ledger.validators import ValidatorSet
@@ -108,11 +107,10 @@ def forge(it: Story, of_height: int, by: ValidatorSet, epoch: int = 0, **changes
 def checked_seals(monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Seals that light clients have looked at, one entry each time."""
     seen: list[object] = []
-    check = devices.light_client.check_sealed
 
     def counted(sealed: SealedHeader, *rest: Any) -> tuple[Header, Result]:
         seen.append(sealed)
-        return check(sealed, *rest)
+        return check_sealed(sealed, *rest)
 
-    monkeypatch.setattr(devices.light_client, "check_sealed", counted)
+    monkeypatch.setattr("devices.light_client.check_sealed", counted)
     return seen

@@ -8,13 +8,7 @@ from msgspec import structs
 
 from devices.light_client import AWAY_MS_MAX
 from devices.wire import Head, OldBlock, SessionOpen, SetChange, State
-from ledger.block import (
-    Receipt,
-    SealedHeader,
-    Vote,
-    receipt_leaf,
-    result_digest,
-)
+from ledger.block import Receipt, SealedHeader, Vote, receipt_leaf, result_digest
 from ledger.codec import decode, encode
 from ledger.hashing import ZERO_HASH
 from ledger.merkle import MerkleProof, merkle_proof
@@ -157,6 +151,23 @@ def old_head(liar: Liar) -> list[Said]:
     return [liar.chain.head(liar.random.randint(1, liar.height), liar.random, by_owner=liar.random.random() < 0.5)]
 
 
+def words_of_the_owner(liar: Liar) -> list[Said]:
+    """A true word of the owner beside another header than the one that it signed, or said again, to a device that has
+    followed a hand-over on trust; or a true head in the owner's name.
+    """
+    chain, random = liar.chain, liar.random
+    if random.random() < 0.3:
+        return [Head(chain.sealed(liar.later, random), random.choice((b"", random.randbytes(64))))]
+    true = chain.head(random.randint(1, chain.height), random, by_owner=True)
+    said: list[Said] = [chain.change(liar.epoch, random)] if liar.epoch < len(chain.sets) - 1 else []
+    if random.random() < 0.3:
+        return [*said, chain.head(random.randint(1, max(liar.height, 1)), random, by_owner=True)]
+    made = chain.at(random.randint(1, chain.height))
+    if random.random() < 0.3:
+        made = liar.false_block(liar.later + 1, random.randrange(len(chain.sets)))
+    return [*said, Head(SealedHeader(made.header_raw, true.sealed.result, true.sealed.seal), true.owner_signature)]
+
+
 def old_state(liar: Liar) -> list[Said]:
     """The state as it once was."""
     if liar.height < 2:
@@ -171,11 +182,15 @@ def bent_path(liar: Liar) -> list[Said]:
     if said is None:
         return bent_state(liar)
     proof = said.proof
-    match liar.random.randrange(3):
+    match liar.random.randrange(4):
         case 0:
             proof = structs.replace(proof, receipt_path=_bend(liar, proof.receipt_path))
         case 1:
             path = _bend(liar, proof.transaction.path)
+            proof = structs.replace(proof, transaction=structs.replace(proof.transaction, path=path))
+        case 2:  # one more or less: often the same hashes lead to the same root
+            near = max(0, proof.transaction.path.count + liar.random.choice((-1, 1)))
+            path = structs.replace(proof.transaction.path, count=near)
             proof = structs.replace(proof, transaction=structs.replace(proof.transaction, path=path))
         case _ if proof.old:
             path_ = _bend_hashes(liar, proof.old.proof.path)
@@ -367,6 +382,7 @@ ATTACKS: tuple[Callable[[Liar], list[Said]], ...] = (
     hand_over_of_the_past,
     long_range,
     old_head,
+    words_of_the_owner,
     old_state,
     bent_path,
     other_things_proof,

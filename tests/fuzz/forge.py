@@ -8,12 +8,13 @@ import argparse
 import sys
 import time
 from collections import Counter
+from enum import Enum
 from random import Random
 from typing import get_args
 
 from msgspec import Struct, field, structs
 
-from devices.light_client import LightClient, SealCache
+from devices.light_client import SET_CHANGES_MAX, LightClient, SealCache
 from devices.light_state import LightState
 from devices.wire import Head, SessionOpen, SetChange, State, decode_down
 from ledger.block import Header, result_digest
@@ -32,14 +33,16 @@ class Tally(Struct):
     """What came of an attack run."""
 
     forged: Counter[str] = field(default_factory=Counter)
-    """Attack -> how many forgeries a device was told."""
+    """Attack -> how many forgeries a light client has judged."""
+    unread: Counter[str] = field(default_factory=Counter)
+    """Attack -> how many more the codec has refused: no light client saw them."""
     believed: list[str] = field(default_factory=list)
     """Findings: the attack, and where in the run."""
 
     @property
     def count(self) -> int:
         """Of all forgeries."""
-        return self.forged.total()
+        return self.forged.total() + self.unread.total()
 
 
 def is_forged(chain: TrueChain, state: LightState, message: Message) -> bool:
@@ -51,16 +54,17 @@ def is_forged(chain: TrueChain, state: LightState, message: Message) -> bool:
     match message:
         case Head(_, word):
             by_owner = verify(OWNER.public_key, result_digest(sealed.result), word)
-            return height <= state.height or (_owner_must_speak(state) and not by_owner)
+            return height <= confirmed_height(state) or (_owner_must_speak(state) and not by_owner)
         case SetChange():
-            return height < state.height
+            return height < confirmed_height(state)
         case State():
             return height < state.height or _owner_must_speak(state)
     return _owner_must_speak(state)
 
 
 def _owner_must_speak(state: LightState) -> bool:
-    return state.fallback is not None or (bool(state.owner_key) and not state.owner_spoke)
+    cold = bool(state.owner_key) and not state.owner_spoke
+    return cold or state.set_changes > SET_CHANGES_MAX or state.fallback is not None
 
 
 def believes(light: LightClient, message: Message) -> bool:
@@ -86,29 +90,46 @@ def false_state(chain: TrueChain, state: LightState) -> bool:
     return stand.validators is not None and stand.validators not in chain.sets
 
 
-def told(chain: TrueChain, light: LightClient, said: Said) -> tuple[bool, bool]:
-    """Tell a device; whether it was a forgery, and whether it was believed."""
+class Outcome(Enum):
+    """What came of a message."""
+
+    TRUE = "no forgery"
+    UNREAD = "refused by the codec"
+    REFUSED = "refused by the light client"
+    BELIEVED = "believed, or it undid what was true"
+
+
+def told(chain: TrueChain, light: LightClient, said: Said) -> Outcome:
+    """Tell a device."""
     data = said if isinstance(said, bytes) else encode(said)
     try:
         message = decode_down(data)
     except PeerError:
-        return True, False
+        return Outcome.UNREAD
     if not isinstance(message, get_args(Message)):
-        return False, False
-    forged, height = is_forged(chain, light.state, message), confirmed_height(light.state)
-    believed = believes(light, message) and forged
-    went_wrong = false_state(chain, light.state) or confirmed_height(light.state) < height
-    return forged, believed or went_wrong
+        return Outcome.TRUE
+    before, forged = light.state, is_forged(chain, light.state, message)
+    if believes(light, message) and forged:
+        return Outcome.BELIEVED
+    if false_state(chain, light.state) or confirmed_height(light.state) < confirmed_height(before):
+        return Outcome.BELIEVED
+    # A quorum of the confirmed set may hand over otherwise; a head that is a lie must not undo what was followed.
+    if forged and not isinstance(message, SetChange) and light.state.set_since < before.set_since:
+        return Outcome.BELIEVED
+    return Outcome.REFUSED if forged else Outcome.TRUE
 
 
 def device(
-    random: Random, chain: TrueChain, cache: SealCache, states: dict[tuple[int, int], LightState]
+    random: Random, chain: TrueChain, cache: SealCache, states: dict[tuple[int, str], LightState]
 ) -> LightClient:
-    """A device somewhere on the chain: without an owner, with one that has spoken, or with one that has not yet."""
-    height, owner = random.randint(0, chain.height), random.randrange(3)
+    """A device somewhere on the chain, and its owner: none, one that has spoken, one that has not yet, or one that has
+    to speak again.
+    """
+    height, owner = random.randint(0, chain.height), random.choice(("none", "spoke", "mute", "spoke long ago"))
     if (height, owner) not in states:
-        state = chain.client(height, owned=owner > 0).state
-        states[height, owner] = structs.replace(state, owner_spoke=owner == 1)
+        state = chain.client(height, owned=owner != "none").state
+        changes = state.set_changes + (SET_CHANGES_MAX + 1 if owner == "spoke long ago" else 0)
+        states[height, owner] = structs.replace(state, owner_spoke=owner.startswith("spoke"), set_changes=changes)
     return LightClient(states[height, owner], cache)
 
 
@@ -119,16 +140,17 @@ def run(count: int, seed: int, only: str = "", believed_max: int = 10) -> Tally:
     while tally.count < count and len(tally.believed) < believed_max:
         random = Random(f"{seed} {round_}")
         chain, cache = TrueChain(random.randrange(2**32)), SealCache(1_024)
-        states: dict[tuple[int, int], LightState] = {}
+        states: dict[tuple[int, str], LightState] = {}
         end, turn = min(count, tally.count + FORGERIES_PER_CHAIN), 0
         while tally.count < end and len(tally.believed) < believed_max:
             attack = attacks[turn % len(attacks)]
             light = device(random, chain, cache, states)
             liar = Liar(random, chain, light.state.height)
             for said in attack(liar):
-                forged, believed = told(chain, light, said)
-                tally.forged[attack.__name__] += forged
-                if believed:
+                outcome = told(chain, light, said)
+                tally.forged[attack.__name__] += outcome in (Outcome.REFUSED, Outcome.BELIEVED)
+                tally.unread[attack.__name__] += outcome is Outcome.UNREAD
+                if outcome is Outcome.BELIEVED:
                     tally.believed.append(f"{attack.__name__}: seed {seed}, round {round_}, turn {turn}: {said!r}")
             turn += 1
         round_ += 1
@@ -145,11 +167,15 @@ def main() -> int:
     begin = time.perf_counter()
     tally = run(options.count, options.seed, options.only)
     seconds = time.perf_counter() - begin
+    print(f"{'attack':28}{'judged':>10}{'unread':>10}")
     for name, forged in sorted(tally.forged.items()):
-        print(f"{name:26}{forged:10,}")
+        print(f"{name:28}{forged:10,}{tally.unread[name]:10,}")
     for finding in tally.believed:
         print(f"BELIEVED {finding[:2_000]}")
-    print(f"{tally.count:,} forgeries, {len(tally.believed)} believed, {tally.count / seconds:,.0f} per second")
+    judged, unread, believed = tally.forged.total(), tally.unread.total(), len(tally.believed)
+    print(
+        f"{judged:,} forgeries judged, {believed} believed, {judged / seconds:,.0f} per second; {unread:,} not decoded"
+    )
     return 1 if tally.believed else 0
 
 

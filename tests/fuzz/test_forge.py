@@ -20,7 +20,10 @@ def test_F40_thousands_of_forgeries_none_believed():
     tally = run(4_000, seed=1)
     assert tally.believed == []
     assert tally.forged.keys() == {attack.__name__ for attack in ATTACKS}
-    assert min(tally.forged.values()) >= 100
+    unread = {name for name, count in tally.unread.items() if count}
+    assert unread == {"bent_bytes", "longer_encoding"}, "all others get past the codec, to the light client"
+    judged = {name: count for name, count in tally.forged.items() if name not in unread}
+    assert min(judged.values()) >= 90
 
 
 @pytest.mark.long
@@ -60,6 +63,11 @@ CLIENT: dict[str, list[Change]] = {
         ("if self._owner_must_speak(header.time_ms):\n            raise", "if False:\n            raise")
     ],
     "no long-range rule for hand-overs": [("if self._owner_must_speak(time_ms):", "if False:")],
+    "no word for many hand-overs": [("or state.set_changes > SET_CHANGES_MAX", "")],
+    "the owner's word with another header": [
+        ("and decode(Result, sealed.result).header_hash == header_hash(sealed.header)", "")
+    ],
+    "an old word of the owner": [("and header.height > standing.height", "")],
     "anybody is the owner": [("verify(owner_key, result_digest(sealed.result), owner_signature)", "True")],
     "no transaction proof": [("not verify_transaction(header, decoded.leaf, proof.transaction)", "False")],
     "no receipt proof": [("or not verify_receipt(", "or not (lambda *_: True)(")],
