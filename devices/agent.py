@@ -14,7 +14,7 @@ from typing import Protocol
 import structlog
 
 from devices.battery import Battery
-from devices.flash import Flash
+from devices.flash import Flash, with_checksum, without_checksum
 from devices.light_client import SealCache
 from devices.light_state import LightState
 from devices.mqtt import MqttLink, MqttSettings
@@ -63,10 +63,10 @@ class PileAgent:
         on_effect: Callable[["PileAgent", Effect], None] | None = None,
     ) -> None:
         """Come up with the state in `flash`, or as provisioned with `anchor`. `on_effect` watches what the pile
-        does.
+        does. Raises OurError `flash-damaged`.
         """
         saved = flash.load()
-        state = decode(PileState, saved) if saved else PileState(anchor)
+        state = PileState(anchor) if saved is None else decode(PileState, without_checksum(saved))
         self.pile = Pile(config, state, signer, lambda: secrets.token_bytes(8), cache)
         self.vehicle: Battery | None = None
         self.closed = False
@@ -183,7 +183,7 @@ class PileAgent:
         for effect in effects:
             match effect:
                 case Save():
-                    self._flash.save(self.pile.encode())
+                    self._flash.save(with_checksum(self.pile.encode()))
                 case Send(data):
                     self.link.publish(self._up_topic, data)
                 case Contactor(closed):

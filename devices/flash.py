@@ -1,8 +1,28 @@
 """Where a device keeps its state through a power cut."""
 
 import os
+import zlib
 from pathlib import Path
 from typing import Protocol
+
+from ledger.errors import OurError
+
+CHECKSUM_BYTES = 4
+
+
+def with_checksum(data: bytes) -> bytes:
+    """What goes into flash."""
+    return zlib.crc32(data).to_bytes(CHECKSUM_BYTES, "big") + data
+
+
+def without_checksum(saved: bytes) -> bytes:
+    """What was saved. Raises OurError `flash-damaged`: with another meter count or another number of its last record a
+    pile would bill falsely, or work for ever.
+    """
+    data = saved[CHECKSUM_BYTES:]
+    if with_checksum(data) != saved:
+        raise OurError("flash-damaged", "the pile's state is not as it was saved; its owner has to set it up anew")
+    return data
 
 
 class Flash(Protocol):

@@ -9,7 +9,7 @@ import pytest
 
 from devices.agent import PileAgent
 from devices.battery import Battery
-from devices.flash import MemoryFlash
+from devices.flash import MemoryFlash, with_checksum
 from devices.light_client import SealCache
 from devices.mqtt import MqttSettings
 from devices.pile_parts import PileState
@@ -75,7 +75,7 @@ class City:
         """A pile, switched on."""
         flash = self.flashes[name]
         if flash.load() is None:
-            flash.save(encode(PileState(self.chain.anchor(), register_mwh=REGISTER_WH * 1000)))
+            flash.save(with_checksum(encode(PileState(self.chain.anchor(), register_mwh=REGISTER_WH * 1000))))
         config = self.chain.config(
             name, retry_first_ms=2_000 * SPEED, retry_max_ms=10_000 * SPEED, reading_interval_ms=60_000
         )

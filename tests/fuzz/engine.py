@@ -1,18 +1,21 @@
 """A small fuzzer: mutates valid samples, by byte and by structure, and watches what a parser makes of the result.
 
-A parser of outside bytes returns, or refuses with one of the declared error classes, and takes memory in proportion to
-its input; anything else is a finding, told with the seed and the input in hexadecimal. Seeded, with a fixed number of
-inputs, so a red run is the commit's fault. `python -m tests.fuzz --seconds 600` runs every target for that long
-instead, and `PILECHAIN_FUZZ_SEED` begins elsewhere.
+A parser of outside bytes returns, or refuses with one of the declared error classes, takes memory in proportion to its
+input and ends soon; anything else is a finding, told with the seed and the input in hexadecimal. Seeded, with a fixed
+number of inputs, so a red run is the commit's fault. `python -m tests.fuzz --seconds 600` runs every target for that
+long instead, and `PILECHAIN_FUZZ_SEED` begins elsewhere.
 """
 
 import os
+import signal
+import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
+from types import CodeType, FrameType
 from typing import Any
 
 import msgspec
@@ -30,6 +33,10 @@ decoder's own lists; a length field that reserved what it announces would cost m
 """
 MEMORY_FIXED = 256 * 1024
 """What may be used beside it: error texts, caches."""
+CPU_S_MAX = 5.0
+"""Of this process's own time for one input: thousands of times what any takes, so that a busy machine finds nothing,
+and a loop without end is found.
+"""
 MEMORY_FOLDER = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Files of the targets: on a disk, writing them would take most of the time."""
 NUMBERS = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 2**31 - 1, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1)
@@ -61,8 +68,10 @@ class Target(Struct):
     tokens: Sequence[bytes] = MESSAGEPACK
     """Slipped in here and there."""
     refusals: tuple[type[Exception], ...] = REFUSALS
+    """What whoever calls the parser is ready for; what follows behind it belongs under `unguarded`."""
     iterations: int = ITERATIONS
     memory_fixed: int = MEMORY_FIXED
+    cpu_s_max: float = CPU_S_MAX
 
 
 def inputs(
@@ -89,21 +98,31 @@ def told(data: bytes) -> Iterator[None]:
         raise
 
 
-def fuzz(target: Target, seconds: float = 0) -> int:
-    """Feed a parser; how many inputs it got."""
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """Around what nobody guards in the running program: an error in here, a refusal like any other, would end it."""
+    try:
+        yield
+    except Exception as error:
+        raise AssertionError(f"{type(error).__name__} where nobody catches it: {error}") from error
+
+
+def fuzz(target: Target, seconds: float = 0, parsers: Iterable[CodeType] = ()) -> int:
+    """Feed a parser; how many inputs it got. `parsers` are functions that one of them must have reached."""
     for sample in target.samples:
         target.parse(sample)
     count = 0
     tracemalloc.start(1)
     try:
-        for data in inputs(target.samples, target.tokens, target.iterations, seconds):
-            count += 1
-            allowed = target.memory_fixed + MEMORY_PER_BYTE * len(data)
-            with told(data):
-                # What is too much is measured again: the first time may have filled a cache, or loaded a module.
-                used = _memory_used(target, data)
-                used = used if used <= allowed else _memory_used(target, data)
-                assert used <= allowed, f"{used} bytes of memory"
+        with _reaching(parsers), _stopwatch():
+            for data in inputs(target.samples, target.tokens, target.iterations, seconds):
+                count += 1
+                allowed = target.memory_fixed + MEMORY_PER_BYTE * len(data)
+                with told(data):
+                    # What is too much is measured again: the first time may have filled a cache, or loaded a module.
+                    used = _memory_used(target, data)
+                    used = used if used <= allowed else _memory_used(target, data)
+                    assert used <= allowed, f"{used} bytes of memory"
     finally:
         tracemalloc.stop()
     return count
@@ -112,9 +131,47 @@ def fuzz(target: Target, seconds: float = 0) -> int:
 def _memory_used(target: Target, data: bytes) -> int:
     tracemalloc.reset_peak()
     before, _ = tracemalloc.get_traced_memory()
+    begin_s = time.process_time()
+    signal.setitimer(signal.ITIMER_PROF, target.cpu_s_max)
     with suppress(*target.refusals):
         target.parse(data)
+    signal.setitimer(signal.ITIMER_PROF, 0)
+    used_s = time.process_time() - begin_s
+    assert used_s <= target.cpu_s_max, f"{used_s:.1f} s of work"  # whoever caught the alarm has not stopped us here
     return tracemalloc.get_traced_memory()[1] - before
+
+
+@contextmanager
+def _stopwatch() -> Iterator[None]:
+    """Lets the timer end what takes too long. It counts what this process works, not what the clock says."""
+
+    def alarm(*_: object) -> None:
+        raise AssertionError("too many seconds of work")
+
+    before = signal.signal(signal.SIGPROF, alarm)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+
+
+@contextmanager
+def _reaching(parsers: Iterable[CodeType]) -> Iterator[None]:
+    """Fails if one of these is never called in the block. Watching costs time, so it stops with the last of them."""
+    missing = {id(code): code for code in parsers}
+
+    def seen(frame: FrameType, event: str, _: Any) -> None:
+        if event == "call" and missing.pop(id(frame.f_code), None) is not None and not missing:
+            sys.setprofile(None)
+
+    if missing:
+        sys.setprofile(seen)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+    assert not missing, f"no input reached {', '.join(code.co_qualname for code in missing.values())}"
 
 
 def mutate(random: Random, samples: Sequence[bytes], tokens: Sequence[bytes]) -> bytes:

@@ -67,6 +67,18 @@ def _owner_must_speak(state: LightState) -> bool:
     return cold or state.set_changes > SET_CHANGES_MAX or state.fallback is not None
 
 
+def _is_word(chain: TrueChain, state: LightState, message: Message) -> bool:
+    """Whether it holds the owner's word on that very block, a newer one than the device is sure of; its seal aside."""
+    if not isinstance(message, Head):
+        return False
+    sealed = message.sealed
+    heights = [
+        made.height for made in chain.blocks if (made.header_raw, made.result_raw) == (sealed.header, sealed.result)
+    ]
+    by_owner = verify(OWNER.public_key, result_digest(sealed.result), message.owner_signature)
+    return by_owner and any(height > confirmed_height(state) for height in heights)
+
+
 def believes(light: LightClient, message: Message) -> bool:
     """Whether a device takes any part of a message for proven; a hand-over, for more than a guess."""
     match message:
@@ -113,8 +125,10 @@ def told(chain: TrueChain, light: LightClient, said: Said) -> Outcome:
         return Outcome.BELIEVED
     if false_state(chain, light.state) or confirmed_height(light.state) < confirmed_height(before):
         return Outcome.BELIEVED
-    # A quorum of the confirmed set may hand over otherwise; a head that is a lie must not undo what was followed.
-    if forged and not isinstance(message, SetChange) and light.state.set_since < before.set_since:
+    # A quorum of the confirmed set may hand over otherwise, and the owner's own word puts a guess aside; nothing else
+    # undoes what was followed.
+    undone = light.state.set_since < before.set_since
+    if undone and not isinstance(message, SetChange) and not _is_word(chain, before, message):
         return Outcome.BELIEVED
     return Outcome.REFUSED if forged else Outcome.TRUE
 

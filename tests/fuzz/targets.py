@@ -37,6 +37,7 @@ def target(*parsers: str) -> Callable[[Callable[[Path], Iterator[Target]]], Call
 
 def load() -> dict[str, Entry]:
     """All targets."""
-    from tests.fuzz import targets_chain, targets_files, targets_join, targets_wire  # noqa: F401  # they register themselves
+    # They register themselves.
+    from tests.fuzz import targets_chain, targets_devices, targets_files, targets_join, targets_wire  # noqa: F401
 
     return TARGETS

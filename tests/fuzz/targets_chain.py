@@ -1,39 +1,26 @@
-"""Bytes of strangers that claim to be transactions, blocks, votes, readings, calls or proofs."""
+"""Bytes of strangers that claim to be transactions, blocks, votes or calls."""
 
 from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 
 from msgspec import structs
 
-from consensus.messages import decode_message, split_leaves
+from consensus.messages import SealedBlocks, decode_message, split_leaves
 from consensus.records import CommitRecord, LockRecord, VoteRecord, decode_record
 from contracts import abi
 from contracts.genesis import consortium_of
-from devices.light_client import LightClient, SealCache
-from devices.light_state import LightState, encode_state
-from devices.pile_parts import PileState
-from devices.readings import ChainEnd, sign_reading, verify_chain
-from devices.session import opened_in
-from devices.wire import Genesis as GenesisMessage
-from devices.wire import check_up, decode_down, open_up, seal_up
-from ledger.block import Event, Header, Receipt, Result, SealedHeader, check_sealed, header_hash
-from ledger.charging import BorderReading, ReadingReason, SessionOpened, SignedReading
+from ledger.block import Header, Receipt, Result, SealedHeader, check_sealed, header_hash
+from ledger.charging import BorderReading
 from ledger.codec import decode, encode
 from ledger.errors import OurError, PeerError
 from ledger.genesis import Genesis
 from ledger.state_tree import StateTree
 from ledger.transaction import Branch, decode_transaction
 from tests import chain, consortium
-from tests.fuzz.engine import Target
-from tests.fuzz.forge import Outcome, told
-from tests.fuzz.liars import Liar
+from tests.fuzz.engine import Target, unguarded
 from tests.fuzz.targets import target
-from tests.fuzz.test_device_wire import CHAIN
-from tests.fuzz.test_device_wire import MESSAGES as UP_MESSAGES
 from tests.fuzz.test_peer_messages import COMMITS, HEADER, MESSAGES
-from tests.true_chain import TrueChain
-from tests.unit.consensus_kit import Bench, certificate, prepare
+from tests.unit.consensus_kit import Bench, asking_bench, certificate, prepare
 from tests.unit.state_model import MemoryTiles, stored
 
 DOCUMENT = chain.genesis()
@@ -42,15 +29,6 @@ BLOCK = chain.block(DOCUMENT, 1, TRANSACTIONS)
 RESULT = chain.result(DOCUMENT, BLOCK)
 SEALED = chain.seal(BLOCK, RESULT, chain.vote_signers(4), range(4))
 SESSION = bytes(range(32))
-
-
-def readings() -> list[SignedReading]:
-    """A session's first three readings."""
-    end, signed = ChainEnd(), []
-    for number, reason in enumerate((ReadingReason.BEGIN, ReadingReason.PERIODIC, ReadingReason.END)):
-        reading, end = sign_reading(SESSION, end, 60_000 * number, 1_000 + number, reason, consortium.signer("Pile-1"))
-        signed.append(reading)
-    return signed
 
 
 @target("ledger.transaction.decode_transaction")
@@ -88,18 +66,6 @@ def receipts(_: Path) -> Iterator[Target]:
 def genesis_documents(_: Path) -> Iterator[Target]:
     """Genesis documents."""
     yield _objects(Genesis, encode(DOCUMENT))
-
-
-@target()
-def light_states(_: Path) -> Iterator[Target]:
-    """What a light client kept in flash."""
-    yield _objects(LightState, encode_state(LightState(DOCUMENT.hash(), b"", DOCUMENT.validators, head=SEALED)))
-
-
-@target("devices.agent.PileAgent.__init__")
-def pile_states(_: Path) -> Iterator[Target]:
-    """What a pile kept in flash."""
-    yield _objects(PileState, encode(PileState(LightState(DOCUMENT.hash(), b""))))
 
 
 @target("ledger.block.check_sealed")
@@ -146,17 +112,22 @@ def peer_messages(_: Path) -> Iterator[Target]:
     "consensus.messages.Shown.height",
 )
 def peer_messages_heard(_: Path) -> Iterator[Target]:
-    """The same, heard by a member."""
+    """The same, heard by a member, which looks at blocks only where it has asked for some."""
     bench, left = Bench(), 0
 
     def parse(data: bytes) -> None:
         nonlocal bench, left
         message = decode_message(data)
-        if not left:
-            bench, left = Bench(), 100
-        left -= 1
-        bench.hear("Dianneng", message)
-        assert not bench.engine.status().halted
+        with unguarded():
+            if isinstance(message, SealedBlocks):
+                bench, left = asking_bench(peer="Dianneng"), 100
+            elif not left:
+                bench, left = Bench(), 100
+            left -= 1
+            bench.hear("Dianneng", message)
+            while bench.state.fetch.arrived:
+                bench.tick(1)
+            assert not bench.engine.status().halted
 
     yield Target(parse, [encode(message) for message in MESSAGES])
 
@@ -213,67 +184,8 @@ def call_arguments(_: Path) -> Iterator[Target]:
     yield Target(parse, [call.args for call in CALLS])
 
 
-@target("devices.readings.verify_chain", "devices.readings.read")
-def meter_readings(_: Path) -> Iterator[Target]:
-    """Only what the pile signed, in its order, is taken for its readings."""
-    signed = readings()
-
-    def parse(data: bytes) -> None:
-        claimed = decode(tuple[SignedReading, ...], data)
-        verify_chain(SESSION, consortium.key("Pile-1"), claimed)
-        assert list(claimed) == signed[: len(claimed)]
-
-    yield Target(parse, [encode(tuple(signed))])
-
-
 @target("contracts.genesis.consortium_of")
 def consortia(_: Path) -> Iterator[Target]:
     """A consortium that contradicts itself."""
     document = consortium.genesis()
     yield Target(lambda data: consortium_of(structs.replace(document, consortium=data)), [document.consortium])
-
-
-@target("devices.wire.open_up", "devices.wire.check_up")
-def device_messages(_: Path) -> Iterator[Target]:
-    """What devices say over MQTT: only what they signed."""
-    samples = [seal_up(CHAIN, "Pile-1", 5, message, consortium.signer("Pile-1")) for message in UP_MESSAGES]
-
-    def parse(data: bytes) -> None:
-        check_up(open_up(data), CHAIN, "Pile-1", consortium.key("Pile-1"))
-        assert data in samples
-
-    yield Target(parse, samples)
-
-
-@target(
-    "devices.wire.decode_down",
-    "devices.light_client.LightClient.check_receipt",
-    "devices.light_client.LightClient._sealed",
-    "devices.light_client.LightClient._heed_owner",
-    "devices.light_client.LightClient._hand_over",
-    "devices.light_client.LightClient._from_history",
-)
-def gateway_messages(_: Path) -> Iterator[Target]:
-    """What gateways say over MQTT, to a light client: nothing false is believed."""
-    story, random, cache = TrueChain(5), Random(1), SealCache()
-    height = story.height - 1
-    state = story.client(height, owned=True).state
-    samples = [encode(Liar(random, story, height).true_message()) for _ in range(40)]
-    samples.append(encode(GenesisMessage(story.document.summary())))
-
-    def parse(data: bytes) -> None:
-        decode_down(data)
-        assert told(story, LightClient(state, cache), data) is not Outcome.BELIEVED
-
-    yield Target(parse, samples)
-
-
-@target("devices.session.opened_in")
-def receipts_of_opens(_: Path) -> Iterator[Target]:
-    """Receipts that a pile reads after they are proven."""
-    opened = SessionOpened(SESSION, "Pile-1", 1, consortium.key("d1"), 5_000, chain.START_MS)
-
-    def parse(data: bytes) -> None:
-        opened_in(Receipt(SESSION, 0, 1, b"", (Event(4, "session.opened", data),)))
-
-    yield Target(parse, [encode(opened)])

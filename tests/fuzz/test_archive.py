@@ -4,7 +4,7 @@ from ledger.errors import PeerError
 from node.gateway.archive import Archive, Batch
 from tests import consortium
 from tests.fuzz.engine import inputs, told
-from tests.fuzz.targets_chain import SESSION, readings
+from tests.fuzz.targets_devices import SESSION, readings
 
 
 def test_readings_for_the_archive(tmp_path):

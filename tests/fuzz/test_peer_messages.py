@@ -37,6 +37,7 @@ from tests.unit.consensus_kit import (
     new_view,
     pre_prepare,
     prepare,
+    sealed_block,
     view_change,
 )
 
@@ -59,6 +60,8 @@ MESSAGES: list[Message] = [
         (SealedBlock(SealedHeader(HEADER, bytes(100), COMMITS.commits), (TX.raw,)),),
         (CommittedBlock(HEADER, COMMITS, (TX.raw,)),),
     ),
+    SealedBlocks((sealed_block(),), ()),
+    SealedBlocks((), (CommittedBlock(HEADER, COMMITS, (TX.raw,)),)),
     Transactions((TX.raw,)),
     FetchBodies(header_hash(HEADER), TX.leaf),
     Bodies(header_hash(HEADER), TX.leaf, (TX.raw,)),
@@ -101,6 +104,9 @@ def test_F02_a_peers_bytes_never_stop_a_node(choices):
             message = decode_message(msgspec.msgpack.encode(fields))
         except PeerError:
             continue
+        if isinstance(message, SealedBlocks):  # looked at only by who has asked
+            bench.hear("Dianneng", Status(9, 9, 0))
+            bench.tick(600)
         bench.hear("Dianneng", message)
         bench.tick(random.choice((0, 10, 600)))
     status = bench.engine.status()
