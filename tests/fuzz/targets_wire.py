@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -29,12 +29,14 @@ from node.network.framing import FrameReader, frame
 from node.network.peer_link import Hello, PeerLink
 from node.network.tls import make_authority, make_node_certificate, peer_key, peer_name
 from tests import chain
-from tests.edge_kit import running_edge
+from tests.edge_kit import Edge, running_edge
 from tests.fuzz.engine import Target
 from tests.fuzz.targets import target
-from tests.fuzz.test_http import GOOD, READS, TEXT, answer
+from tests.fuzz.test_http import GOOD, READS, STREAMS, TEXT, answer
 
 LIMIT = 64
+HTTP_MEMORY = 8 << 20
+"""aiohttp's client and server keep buffers of their own."""
 
 
 @target("node.network.framing.FrameReader.feed")
@@ -108,18 +110,27 @@ def socket_core(_: Path) -> Iterator[Target]:
     yield Target(decode_from_core, samples)
 
 
-@target("node.edge.api.transactions._read_body", "node.edge.api.routes.read_parameters")
-def http_requests(folder: Path) -> Iterator[Target]:
-    """Bodies, paths and parameters of requests, to a running API: answered, or refused with a problem."""
+@contextmanager
+def _api(folder: Path) -> Iterator[tuple[Edge, asyncio.AbstractEventLoop]]:
+    """A running API over a chain of one block, and its event loop."""
     loop = asyncio.new_event_loop()
     running = running_edge(folder)
     edge = loop.run_until_complete(running.__aenter__())
-    edge.chain.seal(edge.chain.transaction())
-    loop.run_until_complete(edge.indexed())
-    raw, random = edge.chain.transaction(salt=1).raw, Random(1)
-    as_json = json.dumps({"transaction": raw.hex()}).encode()
+    try:
+        edge.chain.seal(edge.chain.transaction())
+        loop.run_until_complete(edge.indexed())
+        yield edge, loop
+    finally:
+        loop.run_until_complete(running.__aexit__(None, None, None))
+        loop.close()
 
-    async def ask(data: bytes) -> None:
+
+@target("node.edge.api.transactions._read_body", "node.edge.api.routes.read_parameters")
+def http_requests(folder: Path) -> Iterator[Target]:
+    """Bodies, paths and parameters of requests, to a running API: answered, or refused with a problem."""
+    random = Random(1)
+
+    async def ask(edge: Edge, data: bytes) -> None:
         kind = random.choice(("application/octet-stream", "application/json"))
         status = await answer(edge, "POST", "/v1/transactions", data=data, headers={"Content-Type": kind})
         assert status in {202, 400, 413}
@@ -135,12 +146,45 @@ def http_requests(folder: Path) -> Iterator[Target]:
         with suppress(aiohttp.InvalidURL):
             assert await answer(edge, "GET", address) in {200, 400, 404}
 
-    try:
-        # The client and server of aiohttp keep buffers of their own, so memory is not the parser's alone here.
+    with _api(folder) as (edge, loop):
+        raw = edge.chain.transaction(salt=1).raw
+        as_json = json.dumps({"transaction": raw.hex()}).encode()
         samples = [raw, as_json, *(value.encode() for value in GOOD.values())]
         yield Target(
-            lambda data: loop.run_until_complete(ask(data)), samples, TEXT, iterations=300, memory_fixed=8 << 20
+            lambda data: loop.run_until_complete(ask(edge, data)),
+            samples,
+            TEXT,
+            refusals=(),
+            iterations=300,
+            memory_fixed=HTTP_MEMORY,
         )
-    finally:
-        loop.run_until_complete(running.__aexit__(None, None, None))
-        loop.close()
+
+
+@target("node.edge.api.streams._resume_from", "node.edge.session_events.parse_cursor")
+def event_streams(folder: Path) -> Iterator[Target]:
+    """Cursors of streams, as parameter and as header in whatever bytes: a stream begins, or a problem is told."""
+    random = Random(1)
+
+    async def subscribe(edge: Edge, data: bytes) -> None:
+        after = quote_from_bytes(data[:300], safe="")
+        target_ = random.choice(STREAMS).path + random.choice(("", f"?after={after}"))
+        head = f"GET {target_} HTTP/1.1\r\nHost: localhost\r\nLast-Event-ID: ".encode()
+        reader, writer = await asyncio.open_connection(edge.client.host, edge.client.port)
+        writer.write(head + random.choice((b"", data)) + b"\r\n\r\n")
+        assert int((await reader.readline()).split()[1]) in {200, 400}
+        writer.close()
+        await writer.wait_closed()
+        streams = [task for task in edge.services.streams if task]
+        for stream in streams:  # else it would stay open until its next heartbeat
+            stream.cancel()
+        await asyncio.gather(*streams, return_exceptions=True)
+
+    with _api(folder) as (edge, loop):
+        yield Target(
+            lambda data: loop.run_until_complete(subscribe(edge, data)),
+            [b"0", b"1", b"1-0"],
+            (*TEXT, b"\r\n", b"\r\n\r\n", b": ", b"-"),
+            refusals=(),
+            iterations=300,
+            memory_fixed=HTTP_MEMORY,
+        )

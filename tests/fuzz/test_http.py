@@ -39,6 +39,7 @@ GOOD = {
 }
 """A value for each parameter's name that some route takes."""
 READS = [route for route in ROUTES if route.method == "GET" and not route.stream]
+STREAMS = [route for route in ROUTES if route.stream]
 
 
 @pytest.fixture
