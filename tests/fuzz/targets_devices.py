@@ -133,7 +133,8 @@ def device_payloads(folder: Path) -> Iterator[Target]:
     bench.session(40)
     bench.chain.seal(next_set=validator_set(bench.chain.names, epoch=1))
     bench.chain.seal()
-    said = {effect.kind: open_up(effect.data).payload for effect in bench.effects if isinstance(effect, Send)}
+    sent = [effect for effect in bench.effects if isinstance(effect, Send)]
+    said = {effect.kind: open_up(effect.data).payload for effect in reversed(sent)}  # the first of each kind
     known = bench.chain.receipts[0].call_id
     samples = [*said.values(), encode(AskHead()), encode(AskReceipt(known, 1)), encode(AskSetChanges(1))]
     archive, public_key = Archive(folder / "another.sqlite"), consortium.key(bench.name)
