@@ -1,8 +1,8 @@
 """Contract 6, governance, its third part: evidence of equivocation (F12).
 
 Two votes of one key that contradict each other prove themselves, so any company may bring them. The key's company pays
-a part of its collateral, once for each key and validator set, for a liar usually lies many times. Whether the company
-keeps its vote, the others decide (`governance.propose_suspend`).
+a part of its collateral, once for each key, for a liar usually lies many times. Whether the company keeps its vote,
+the others decide (`governance.propose_suspend`); to vote again it needs another key, which answers for itself.
 """
 
 from contracts.codes import Code
@@ -10,7 +10,7 @@ from contracts.host import Host
 from contracts.identity import CompanyArgs
 from contracts.margin import FineArgs
 from contracts.numbers import IDENTITY, MONEY
-from contracts.seats import COMPANIES_MAY, CONTRACT, FINED_MAX, VOTE_KEYS, VoteKey, sender, settings_of
+from contracts.seats import COMPANIES_MAY, CONTRACT, VOTE_KEYS, VoteKey, sender, settings_of
 from ledger.codec import Wire
 from ledger.evidence import Equivocation, Phase, proves_equivocation
 from ledger.units import U32, U63, Name, PublicKey
@@ -38,19 +38,20 @@ _EQUIVOCATED = CONTRACT.event("governance.equivocated", Equivocated)
 
 @CONTRACT.method(AccuseArgs, COMPANIES_MAY)
 def accuse(host: Host, args: AccuseArgs) -> None:
-    """Prove that a vote key signed two values for one height, view and phase; its company is fined, once a set."""
+    """Prove that a vote key signed two values for one height, view and phase; its company is fined, once a key."""
     sender(host)
     evidence = args.evidence
     record = host.get(VOTE_KEYS, evidence.vote_key)
     if record is None:
         host.fail(Code.VOTE_KEY_UNKNOWN)
-    set_hash = evidence.first.set_hash
-    if set_hash in record.fined or len(record.fined) == FINED_MAX:
+    # Once, whatever the statements name: whoever gets hold of a former key could sign for any number of heights and
+    # invented sets, and have the company fined for each.
+    if record.fined:
         host.fail(Code.FINED_ALREADY)
     # Votes of another chain (a testnet with the same keys) do not verify: the digest binds the chain.
     if not proves_equivocation(host.chain_id, evidence, host.verify):
         host.fail(Code.EVIDENCE_INVALID)
-    host.put(VOTE_KEYS, evidence.vote_key, VoteKey(record.company, (*record.fined, set_hash)))
+    host.put(VOTE_KEYS, evidence.vote_key, VoteKey(record.company, True))
     payee: str = host.call(IDENTITY, "fine_payee", CompanyArgs(record.company))
     fine_fen: int = host.call(MONEY, "fine", FineArgs(record.company, payee, settings_of(host).fine_ppm))
     first = evidence.first

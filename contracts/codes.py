@@ -130,7 +130,7 @@ class Code(IntEnum):
     NO_VOICE = 6015, "the proposal is about the sender's company, or it is suspended"
     PARAMETER_FIXED = 6016, "limits of expiry and the start limit of sessions are fixed at genesis"
     EVIDENCE_INVALID = 6017, "the two votes do not contradict each other, or the key did not sign both"
-    FINED_ALREADY = 6018, "an equivocation of this vote key has been fined in this validator set"
+    FINED_ALREADY = 6018, "an equivocation of this vote key has been fined; a key is fined once"
     NODE_KEY_UNPROVEN = 6019, "the proof is not the TLS key's own signature"
     PARAMETER_UNFIT = 6020, "with these limits no block could hold a call of governance that changes them back"
 

@@ -160,7 +160,7 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
     put(seats.SETTINGS, b"", limits.governance)
     for member in genesis.validators.validators:
         put(seats.SEATS, member.name.encode(), seats.Seat(member.node_key, "", False, 0))
-        put(seats.VOTE_KEYS, member.vote_key, seats.VoteKey(member.name, ()))
+        put(seats.VOTE_KEYS, member.vote_key, seats.VoteKey(member.name, False))
     return dict(sorted(state.items()))
 
 

@@ -26,14 +26,11 @@ from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme
 from ledger.terms import OBSERVERS_MAX, Observer, Terms, Timeline
 from ledger.transaction import Branch
-from ledger.units import U32, U63, Hash, Name, PublicKey, Signature, Span
+from ledger.units import U32, U63, Name, PublicKey, Signature, Span
 from ledger.validators import VALIDATORS_MAX, VALIDATORS_MIN, Validator
 
 CONTRACT = Contract(GOVERNANCE, "governance", Business.IDENTITY, Branch.GOVERNANCE)
 COMPANIES_MAY = tuple(sorted(COMPANY_ROLES))
-
-FINED_MAX = 64
-"""Sets in which one key may be fined; whose key has lied in so many is long since without a vote."""
 
 NodeKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
 """Raw Ed25519 key of a node's TLS certificate."""
@@ -71,8 +68,8 @@ class VoteKey(Wire):
     """A vote key that was ever registered. Key: the public key."""
 
     company: Name
-    fined: Annotated[tuple[Hash, ...], Meta(max_length=FINED_MAX)]
-    """Hashes of the validator sets in which it is fined for lying: once for each, and a key may outlive a set."""
+    fined: bool
+    """Whether its company has paid for its lies."""
 
 
 class Settings(Wire):
@@ -266,7 +263,7 @@ def _register(host: Host, name: str, args: VoteKeyArgs) -> None:
         host.fail(Code.VOTE_KEY_USED)
     if not host.verify(args.vote_key, vote_key_digest(host.chain_id, name, args.vote_key), args.proof):
         host.fail(Code.VOTE_KEY_UNPROVEN)
-    host.put(VOTE_KEYS, args.vote_key, VoteKey(name, ()))
+    host.put(VOTE_KEYS, args.vote_key, VoteKey(name, False))
     keep_next_keys(host, next_keys(host) | {name: args.vote_key})
 
 
