@@ -56,6 +56,7 @@ class Code(IntEnum):
 
     ROLES_INVALID = 1009, "a company needs a role, and only roles of companies"
     COMPANY_EXISTS = 1010, "a company has or had this name"
+    COMPANIES_TOO_MANY = 1011, "there are or were as many companies as decisions can walk through"
 
     WALLET_UNKNOWN = 2001, "the sender has no wallet"
     PAYEE_UNKNOWN = 2002, "the payee has no wallet"
@@ -76,7 +77,7 @@ class Code(IntEnum):
 
     MARGIN_LOCKED = 2014, "the company has left; its margin is locked for some time"
     NOT_SETTLED = 2015, "the company has wallets, claims, reservations or debts that must be settled first"
-    COMPANY_LEFT = 2016, "the driver's or the pile's company has left the consortium"
+    COMPANY_LEFT = 2016, "a company that keeps a wallet of this, or operates the pile, has left the consortium"
 
     PILE_EXISTS = 3001, "a pile of this name is registered"
     PILE_UNKNOWN = 3002, "no such pile"
@@ -99,6 +100,8 @@ class Code(IntEnum):
     NOT_GRID_COMPANY = 4006, "a grid company publishes tariffs in its own name only"
     REGION_OF_ANOTHER = 4007, "the region's tariffs are another grid company's; the regulator gives regions away"
     GRID_COMPANY_UNKNOWN = 4008, "the tariff names no grid company of the consortium"
+    REGIONS_TOO_MANY = 4009, "there are as many regions as decisions can walk through"
+    GRID_COMPANY_NEEDED = 4010, "the company has a region's tariffs; the regulator gives the region to another first"
 
     SESSION_UNKNOWN = 5001, "no such session"
     SESSION_STATE = 5002, "the session is not in a state that allows this"
@@ -123,7 +126,10 @@ class Code(IntEnum):
     VOTES_ALREADY = 6008, "the company votes already"
     RENEWED_LATELY = 6009, "the company has changed its keys lately; each change is a new epoch"
     SET_SIZE = 6010, "with that there would be fewer than four validators, or more than a hundred"
-    OBSERVERS_TOO_MANY = 6011, "there are as many observers as every member can connect to"
+    OBSERVERS_TOO_MANY = (
+        6011,
+        "with the members that may be suspended there are as many observers as each can connect to",
+    )
     PROPOSAL_UNKNOWN = 6012, "no such proposal waits: it is decided, or has lapsed"
     PROPOSALS_TOO_MANY = 6013, "the company has eight proposals waiting"
     APPROVED_ALREADY = 6014, "the company has approved the proposal"

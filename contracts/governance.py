@@ -2,17 +2,18 @@
 
 Whoever proposes approves; two thirds of the companies and a regulator decide, and the decision rules from K + 1 blocks
 on. A company that a suspension, a removal or new keys are about has no voice in it. A suspension needs no single
-company's consent, so not the regulator's either. Suspended companies keep their business and have no voice. What is not
-approved in time lapses by schedule.
+company's consent, so not the regulator's either. Suspended companies keep their business and have no voice. Where no
+other regulator can be asked, two thirds give a regulator its vote back, and all other companies together its keys. What
+is not approved in time lapses by schedule.
 """
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from contracts.codes import Code
-from contracts.contract import Role, name_bytes
+from contracts.contract import Role
 from contracts.host import Host, Table
 from contracts.identity import AdmitArgs, CompanyArgs, CompanyRoles, NoArgs, ReplaceKeysArgs
 from contracts.margin import CloseArgs
@@ -22,8 +23,8 @@ from contracts.seats import (
     CONTRACT,
     SEATS,
     decide,
+    drop_next_key,
     is_voting,
-    keep_next_keys,
     next_keys,
     sender,
     settings_of,
@@ -153,7 +154,6 @@ _APPROVED = CONTRACT.event("governance.approved", Approved)
 @CONTRACT.method(AdmitArgs, COMPANIES_MAY)
 def propose_admit(host: Host, args: AdmitArgs) -> None:
     """Propose that a company joins."""
-    name_bytes(host, args.company)
     _propose(host, Admit(args.company, args.display_name, args.roles, args.company_key))
 
 
@@ -208,8 +208,19 @@ def lapse(host: Host, args: ProposalArgs) -> None:
 # ── deciding ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+class Electorate(Struct, frozen=True):
+    """Who decides a change."""
+
+    voices: frozenset[str]
+    needed: int
+    """So many of them must approve."""
+    regulators: frozenset[str] | None
+    """One of these among them; None if none is asked."""
+
+
 def _propose(host: Host, change: Change) -> None:
     name = sender(host)
+    _check(host, change)
     already = host.get(OPEN, name.encode())
     count = already.count if already else 0
     if count >= PROPOSALS_MAX:
@@ -226,22 +237,16 @@ def _approve(host: Host, proposal_id: bytes, proposal: Proposal) -> None:
     name, change = sender(host), proposal.change
     if host.now_ms >= proposal.ends_ms:
         host.fail(Code.PROPOSAL_UNKNOWN)
-    voices: dict[str, tuple[Role, ...]] = host.call(IDENTITY, "voices", NoArgs())
-    if isinstance(change, Suspend | Remove | ReplaceKeys):
-        voices.pop(change.company, None)
-    for company in list(voices):
-        seat = host.get(SEATS, company.encode())
-        if seat is not None and seat.suspended:
-            del voices[company]
-    if name not in voices:
+    electorate = _electorate(host, change)
+    if name not in electorate.voices:
         host.fail(Code.NO_VOICE)
     if name in proposal.approved:
         host.fail(Code.APPROVED_ALREADY)
     approved = tuple(sorted((*proposal.approved, name)))
     host.emit(_APPROVED, Approved(proposal_id, name))
-    counted = [company for company in approved if company in voices]
-    by_regulator = any(Role.REGULATOR in voices[company] for company in counted)
-    if 3 * len(counted) >= 2 * len(voices) and (by_regulator or not _asks_regulator(host, change)):
+    counted = electorate.voices.intersection(approved)  # whoever has been suspended since has no voice
+    asked = electorate.regulators is None or not electorate.regulators.isdisjoint(counted)
+    if len(counted) >= electorate.needed and asked:
         _close(host, proposal_id, proposal)
         host.cancel(proposal.ends_ms, proposal_id)
         _enact(host, change)
@@ -250,14 +255,24 @@ def _approve(host: Host, proposal_id: bytes, proposal: Proposal) -> None:
         host.put(PROPOSALS, proposal_id, replace(proposal, approved=approved))
 
 
-def _asks_regulator(host: Host, change: Change) -> bool:
-    """Whether a regulator must approve: of everything but a suspension, and what gives a regulator its voice back (with
-    none left nobody else could).
-    """
-    if isinstance(change, GiveVote | ReplaceKeys):
-        every: dict[str, tuple[Role, ...]] = host.call(IDENTITY, "voices", NoArgs())
-        return Role.REGULATOR not in every.get(change.company, ())
-    return not isinstance(change, Suspend)
+def _electorate(host: Host, change: Change) -> Electorate:
+    companies: dict[str, tuple[Role, ...]] = host.call(IDENTITY, "voices", NoArgs())
+    concerned = change.company if isinstance(change, Suspend | Remove | ReplaceKeys) else None
+    others = [company for company in companies if company != concerned]
+    seats = {company: host.get(SEATS, company.encode()) for company in others}
+    voices = frozenset(company for company, seat in seats.items() if seat is None or not seat.suspended)
+    regulators = frozenset(company for company in voices if Role.REGULATOR in companies[company])
+    two_thirds = -(-2 * len(voices) // 3)
+    if isinstance(change, Suspend):
+        return Electorate(voices, two_thirds, None)
+    if isinstance(change, GiveVote | ReplaceKeys) and not regulators:
+        of_regulator = Role.REGULATOR in companies.get(change.company, ())
+        if of_regulator and isinstance(change, GiveVote):
+            return Electorate(voices, two_thirds, None)
+        if of_regulator:
+            # Two thirds, who may suspend any dissenter, would take the regulator's voice by a key of their own.
+            return Electorate(frozenset(others), len(others), None)
+    return Electorate(voices, two_thirds, regulators)
 
 
 def _close(host: Host, proposal_id: bytes, proposal: Proposal) -> None:
@@ -267,6 +282,21 @@ def _close(host: Host, proposal_id: bytes, proposal: Proposal) -> None:
         host.put(OPEN, proposal.proposer.encode(), OpenProposals(already.count - 1))
     else:
         host.delete(OPEN, proposal.proposer.encode())
+
+
+def _check(host: Host, change: Change) -> None:
+    """Whether a change can be made at all: its last approval would find out too late. What may still come (a vote key,
+    a settled claim) only that asks.
+    """
+    match change:
+        case Admit(company, display_name, roles, company_key):
+            host.call(IDENTITY, "check_admission", AdmitArgs(company, display_name, roles, company_key))
+        case ReplaceKeys(company, company_key):
+            host.call(IDENTITY, "check_replacement", ReplaceKeysArgs(company, company_key))
+        case SetParameters(parameters):
+            _check_parameters(host, parameters)
+        case GiveVote(company) | Suspend(company) | Remove(company):
+            host.call(IDENTITY, "company_key", CompanyArgs(company))
 
 
 def _enact(host: Host, change: Change) -> None:
@@ -281,9 +311,11 @@ def _enact(host: Host, change: Change) -> None:
         case Remove(company):
             _remove(host, company)
         case ReplaceKeys(company, company_key):
-            host.call(IDENTITY, "replace_keys", ReplaceKeysArgs(company, company_key))
+            _replace_keys(host, company, company_key)
         case SetParameters(parameters):
-            _set_parameters(host, parameters)
+            timeline = host.timeline
+            terms = timeline[-1]
+            decide(host, timeline, terms.validators.validators, terms.observers, parameters)
 
 
 def _give_vote(host: Host, company: str) -> None:
@@ -325,23 +357,39 @@ def _remove(host: Host, company: str) -> None:
     if host.get(SEATS, company.encode()) is None:
         return
     host.delete(SEATS, company.encode())
-    waiting = next_keys(host)
-    if waiting.pop(company, None) is not None:
-        keep_next_keys(host, waiting)
+    drop_next_key(host, company)
     members = [member for member in terms.validators.validators if member.name != company]
     decide(host, timeline, members, [observer for observer in terms.observers if observer.name != company])
 
 
-def _set_parameters(host: Host, parameters: Parameters) -> None:
+def _replace_keys(host: Host, company: str, company_key: bytes) -> None:
+    """What a thief of the former keys has prepared goes with them: its vote key that waits, and the company's own wait
+    until it may change the vote and TLS keys that are in force.
+    """
+    host.call(IDENTITY, "replace_keys", ReplaceKeysArgs(company, company_key))
+    seat = host.get(SEATS, company.encode())
+    if seat is None:
+        return
+    host.put(SEATS, company.encode(), replace(seat, renewed_ms=0))
+    drop_next_key(host, company)
+    timeline = host.timeline
+    terms = timeline[-1]
+    if is_voting(terms, company):
+        members = [
+            replace(member, company_key=company_key) if member.name == company else member
+            for member in terms.validators.validators
+        ]
+        decide(host, timeline, members, terms.observers)
+
+
+def _check_parameters(host: Host, parameters: Parameters) -> None:
     """The replay window rests on the limits of expiry: with other ones a transaction could run twice. The start limit
     of sessions is the session contract's since genesis.
     """
-    timeline = host.timeline
-    terms = timeline[-1]
+    present = host.timeline[-1].parameters
     for field in FIXED:
-        if getattr(parameters, field) != getattr(terms.parameters, field):
+        if getattr(parameters, field) != getattr(present, field):
             host.fail(Code.PARAMETER_FIXED)
     # A block that holds no transaction of governance would be for ever.
     if parameters.block_gas_max < BLOCK_GAS_MIN or parameters.block_bytes_max < TRANSACTION_BYTES_MAX:
         host.fail(Code.PARAMETER_UNFIT)
-    decide(host, timeline, terms.validators.validators, terms.observers, parameters)

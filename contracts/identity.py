@@ -16,7 +16,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from contracts.codes import Code
-from contracts.contract import COMPANY_ROLES, Business, Contract, Role
+from contracts.contract import COMPANY_ROLES, Business, Contract, Role, name_bytes
 from contracts.host import ITERATE_MAX, Host, Table
 from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, REGISTRY, TARIFF
 from ledger.codec import Wire
@@ -29,6 +29,8 @@ CONTRACT = Contract(IDENTITY, "identity", Business.IDENTITY, Branch.IDENTITY)
 ALL_BUSINESSES = tuple(Business)
 KEYS_PER_COMPANY_MAX = 64
 """Keys that one company may hold: it is walked when a key is revoked."""
+COMPANIES_MAX = ITERATE_MAX
+"""Companies ever, with those that left: decisions walk through all of them, and none may be passed over in silence."""
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,7 +139,7 @@ CompanyRoles = Annotated[tuple[Role, ...], Meta(max_length=len(Role))]
 
 
 class AdmitArgs(Wire):
-    """`governance.propose_admit`, `identity.admit_company`."""
+    """`governance.propose_admit`, `identity.check_admission`, `identity.admit_company`."""
 
     company: Name
     display_name: Name
@@ -146,7 +148,7 @@ class AdmitArgs(Wire):
 
 
 class ReplaceKeysArgs(Wire):
-    """`governance.propose_keys`, `identity.replace_keys`."""
+    """`governance.propose_keys`, `identity.check_replacement`, `identity.replace_keys`."""
 
     company: Name
     company_key: PublicKey
@@ -250,6 +252,8 @@ def home_of(host: Host, args: AccountArgs) -> str:
     account = host.get(ACCOUNTS, args.account)
     if account is None:
         host.fail(Code.ACCOUNT_UNKNOWN)
+    if not _company(host, account.home).roles:
+        host.fail(Code.COMPANY_LEFT)
     return account.home
 
 
@@ -272,14 +276,14 @@ def has_role(host: Host, args: RoleArgs) -> bool:
 @CONTRACT.internal(NoArgs, GOVERNANCE)
 def voices(host: Host, args: NoArgs) -> dict[str, tuple[Role, ...]]:
     """Every company that has not left, with its roles."""
-    found = host.iterate(COMPANIES, b"", ITERATE_MAX)
+    found = host.iterate(COMPANIES, b"", COMPANIES_MAX)
     return {name.decode(): company.roles for name, company in found if company.roles}
 
 
 @CONTRACT.internal(CompanyArgs, GOVERNANCE)
 def fine_payee(host: Host, args: CompanyArgs) -> str:
     """Who receives a company's fine: the first regulator by name, or else the first company, that it is not itself."""
-    found = host.iterate(COMPANIES, b"", ITERATE_MAX)
+    found = host.iterate(COMPANIES, b"", COMPANIES_MAX)
     others = [
         (name.decode(), company.roles) for name, company in found if company.roles and name.decode() != args.company
     ]
@@ -288,9 +292,8 @@ def fine_payee(host: Host, args: CompanyArgs) -> str:
 
 @CONTRACT.internal(CompanyArgs, GOVERNANCE)
 def company_key(host: Host, args: CompanyArgs) -> bytes:
-    """A company's oldest key: what stands beside its vote key in a validator set."""
-    keys = _company(host, args.company).keys
-    return keys[0] if keys else host.fail(Code.COMPANY_UNKNOWN)
+    """The oldest key of a company that has not left: what stands beside its vote key in a validator set."""
+    return _member(host, args.company).keys[0]
 
 
 @CONTRACT.internal(KeyArgs, GOVERNANCE)
@@ -300,40 +303,54 @@ def check_free_key(host: Host, args: KeyArgs) -> None:
 
 
 @CONTRACT.internal(AdmitArgs, GOVERNANCE)
-def admit_company(host: Host, args: AdmitArgs) -> None:
-    """A company joins, under a name that none ever had."""
-    roles = tuple(sorted(set(args.roles)))
-    if not roles or not COMPANY_ROLES.issuperset(roles):
+def check_admission(host: Host, args: AdmitArgs) -> None:
+    """Whether a company may join: with a company's roles, a sound key, and a name that none ever had."""
+    name_bytes(host, args.company)
+    if not args.roles or not COMPANY_ROLES.issuperset(args.roles):
         host.fail(Code.ROLES_INVALID)
     if host.get(COMPANIES, args.company.encode()) is not None:
         host.fail(Code.COMPANY_EXISTS)
+    if len(host.iterate(COMPANIES, b"", COMPANIES_MAX)) == COMPANIES_MAX:
+        host.fail(Code.COMPANIES_TOO_MANY)
     _check_new_key(host, args.company_key)
-    host.put(KEYS, args.company_key, CompanyKey(args.company, ALL_BUSINESSES))
-    host.put(COMPANIES, args.company.encode(), Company(args.display_name, roles, (args.company_key,)))
-    host.emit(_KEY_ADDED, KeyChanged(args.company, args.company_key))
+
+
+@CONTRACT.internal(AdmitArgs, GOVERNANCE)
+def admit_company(host: Host, args: AdmitArgs) -> None:
+    """A company joins."""
+    check_admission(host, args)
+    _put_company(host, args.company, args.display_name, tuple(sorted(set(args.roles))), args.company_key)
+
+
+@CONTRACT.internal(ReplaceKeysArgs, GOVERNANCE)
+def check_replacement(host: Host, args: ReplaceKeysArgs) -> None:
+    """Whether a company that has not left may have this key."""
+    _member(host, args.company)
+    _check_new_key(host, args.company_key)
 
 
 @CONTRACT.internal(ReplaceKeysArgs, GOVERNANCE)
 def replace_keys(host: Host, args: ReplaceKeysArgs) -> None:
     """One new key in place of all that a company has."""
-    company = _company(host, args.company)
-    if not company.roles:
-        host.fail(Code.COMPANY_UNKNOWN)
-    _check_new_key(host, args.company_key)
+    check_replacement(host, args)
+    company = _member(host, args.company)
     _drop_keys(host, args.company, company)
-    host.put(KEYS, args.company_key, CompanyKey(args.company, ALL_BUSINESSES))
-    host.put(COMPANIES, args.company.encode(), Company(company.display_name, company.roles, (args.company_key,)))
-    host.emit(_KEY_ADDED, KeyChanged(args.company, args.company_key))
+    _put_company(host, args.company, company.display_name, company.roles, args.company_key)
 
 
 @CONTRACT.internal(CompanyArgs, GOVERNANCE)
 def remove_company(host: Host, args: CompanyArgs) -> None:
     """A company leaves: it keeps its name, and can do nothing."""
-    company = _company(host, args.company)
-    if not company.roles:
-        host.fail(Code.COMPANY_UNKNOWN)
+    company = _member(host, args.company)
     _drop_keys(host, args.company, company)
     host.put(COMPANIES, args.company.encode(), Company(company.display_name, (), ()))
+
+
+def _put_company(host: Host, name: str, display_name: str, roles: tuple[Role, ...], key: bytes) -> None:
+    """Write a company whose only key may do everything."""
+    host.put(KEYS, key, CompanyKey(name, ALL_BUSINESSES))
+    host.put(COMPANIES, name.encode(), Company(display_name, roles, (key,)))
+    host.emit(_KEY_ADDED, KeyChanged(name, key))
 
 
 def _drop_keys(host: Host, name: str, company: Company) -> None:
@@ -347,6 +364,12 @@ def _company(host: Host, name: str) -> Company:
     if company is None:
         host.fail(Code.COMPANY_UNKNOWN)
     return company
+
+
+def _member(host: Host, name: str) -> Company:
+    """A company that has not left."""
+    company = _company(host, name)
+    return company if company.roles else host.fail(Code.COMPANY_UNKNOWN)
 
 
 def _check_new_key(host: Host, key: bytes) -> None:

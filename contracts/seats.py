@@ -212,7 +212,8 @@ def decide(
     terms = timeline[-1]
     if not VALIDATORS_MIN <= len(members) <= VALIDATORS_MAX:
         host.fail(Code.SET_SIZE)
-    if len(observers) > OBSERVERS_MAX:
+    # With room for all who vote: observers in every place would keep a liar from being suspended, who needs one.
+    if len(members) + len(observers) > OBSERVERS_MAX:
         host.fail(Code.OBSERVERS_TOO_MANY)
     if new_epoch or sorted(members, key=lambda member: member.name) != list(terms.validators.validators):
         members = _with_fresh_keys(host, members)
@@ -230,6 +231,13 @@ def next_keys(host: Host) -> dict[str, bytes]:
 def keep_next_keys(host: Host, keys: dict[str, bytes]) -> None:
     """Write them."""
     host.put(NEXT_KEYS, b"", NextKeys(tuple(NextKey(company, keys[company]) for company in sorted(keys))))
+
+
+def drop_next_key(host: Host, company: str) -> None:
+    """Forget the vote key that a company has registered, if any."""
+    waiting = next_keys(host)
+    if waiting.pop(company, None) is not None:
+        keep_next_keys(host, waiting)
 
 
 def settings_of(host: Host) -> Settings:

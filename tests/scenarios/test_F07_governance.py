@@ -1,81 +1,71 @@
-"""F07: companies join, vote, are suspended and leave by vote; every decision rules from K + 1 blocks on."""
+"""F07: companies join, vote and are suspended by vote; every decision rules from K + 1 blocks on."""
 
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from contracts import seats, views
+from contracts import views
 from contracts.codes import Code
 from contracts.contract import Business, Role
-from contracts.governance import PROPOSALS
-from contracts.host import SCHEDULE
-from contracts.identity import COMPANIES, KEYS
-from ledger.block import Receipt
+from contracts.governance import OPEN, PROPOSALS, PROPOSALS_MAX
+from contracts.host import SCHEDULE, TIMELINE, Decided
+from contracts.identity import COMPANIES, COMPANIES_MAX, Company
+from ledger.codec import encode
 from ledger.genesis import Parameters
-from ledger.terms import DECISION_DELAY, Observer
-from ledger.validators import quorum
-from tests.consortium import HOUR, NAMES, Call, Chain, consortium, genesis, key, signer
+from ledger.terms import DECISION_DELAY, OBSERVERS_MAX, Observer
+from ledger.validators import VALIDATORS_MAX, Validator, ValidatorSet, quorum
+from tests.consortium import NAMES, Chain, consortium, genesis, key
+from tests.membership_kit import (
+    DAY,
+    VOTERS,
+    admit,
+    approve,
+    company_keys,
+    decide,
+    newcomer,
+    propose,
+    set_node,
+    settle_in,
+    vote_key,
+    vote_keys,
+    votes,
+)
 
-DAY = 24 * HOUR
-CHAIN_ID = bytes(32)
-
-
-def decide(chain: Chain, voters: tuple[str, ...], method: str, **fields: Any) -> list[Receipt]:
-    """Have the first propose and the others approve; returns all receipts."""
-    receipts = [chain.call(voters[0], f"governance.{method}", **fields)]
-    proposal = receipts[0].call_id
-    receipts += [chain.call(voter, "governance.approve", proposal=proposal) for voter in voters[1:]]
-    return receipts
-
-
-def codes(receipts: list[Receipt]) -> list[int]:
-    """What came of them."""
-    return [receipt.code for receipt in receipts]
-
-
-def vote_key(chain: Chain, company: str, label: str, method: str = "register_vote_key", sender: str = "") -> Receipt:
-    """Register a vote key, as its node would."""
-    holder = signer(label)
-    proof = holder.sign(seats.vote_key_digest(CHAIN_ID, company, holder.public_key))
-    return chain.call(sender or company, f"governance.{method}", vote_key=holder.public_key, proof=proof)
+OTHERS = ("SGCC", "Grid", "Lab", "StarCharge")
+"""Two thirds of the companies beside Teld or the regulator."""
 
 
-def settle_in(chain: Chain) -> None:
-    """Let K + 1 blocks pass: what was decided rules."""
-    for _ in range(DECISION_DELAY):
-        chain.block()
+def regulated_twice() -> Chain:
+    """A chain whose lab is a regulator too, by the name of Bureau."""
+    setup = consortium()
+    companies = tuple(
+        replace(company, roles=(Role.LAB, Role.REGULATOR)) if company.name == "Lab" else company
+        for company in setup.companies
+    )
+    return Chain(genesis(replace(setup, companies=companies)))
 
 
-def votes(chain: Chain) -> list[str]:
-    """Who votes on the next block."""
-    return [member.name for member in chain.last.timeline[0].validators.validators]
+def crowded(voting: int, observing: int) -> Chain:
+    """A chain with so many members, most of them made up."""
+    chain = Chain()
+    chain.block()
+    terms = chain.last.timeline[0]
+    names = [f"Member{number:03}" for number in range(voting + observing - len(NAMES))]
+    more = tuple(Validator(name, key("c" + name), key("v" + name), key("n" + name)[1:]) for name in names)
+    voters = tuple(sorted((*terms.validators.validators, *more[: voting - len(NAMES)]), key=lambda m: m.name))
+    observers = tuple(Observer(member.name, member.node_key) for member in more[voting - len(NAMES) :])
+    full = replace(terms, validators=ValidatorSet(0, voters), observers=observers)
+    chain.state.entries[TIMELINE.key()] = encode(Decided((full,)))
+    return chain
 
 
-def newcomer(name: str) -> dict[str, Any]:
-    """Arguments of a proposal to admit a company."""
-    return {"company": name, "display_name": name, "roles": (Role.OPERATOR,), "company_key": key(name)}
+def waiting(chain: Chain) -> int:
+    """How many proposals wait, with the counts of companies that have some."""
+    return len(list(PROPOSALS.scan(chain.state))) + len(list(OPEN.scan(chain.state)))
 
 
-def set_node(chain: Chain, company: str, label: str, address: str = "here:26656") -> Receipt:
-    """A company names its node, with the node's own word."""
-    holder = signer(label)
-    node_key = holder.public_key[1:]
-    proof = holder.sign(seats.node_key_digest(CHAIN_ID, company, node_key))
-    return chain.call(company, "governance.set_node", node_key=node_key, address=address, proof=proof)
-
-
-def admit(chain: Chain, name: str = "Newco") -> None:
-    """A company joins, says which node is its own, and registers a vote key."""
-    fields: dict[str, Any] = {
-        "company": name,
-        "display_name": name,
-        "roles": (Role.OPERATOR,),
-        "company_key": key(name),
-    }
-    assert codes(decide(chain, ("SGCC", "Grid", "Lab", "Regulator"), "propose_admit", **fields)) == [0] * 4
-    assert set_node(chain, name, f"node {name}").code == 0
-    assert vote_key(chain, name, f"vote {name}").code == 0
+# ── joining and voting ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_F07_a_company_joins_follows_and_then_votes():
@@ -88,233 +78,281 @@ def test_F07_a_company_joins_follows_and_then_votes():
     settle_in(chain)
     assert chain.last.timeline == (terms,), "it may connect, and does not vote"
 
-    assert codes(decide(chain, ("SGCC", "Grid", "Lab", "Teld", "Regulator"), "propose_vote", company="Newco"))[-1] == 0
+    assert decide(chain, (*VOTERS, "Teld"), "propose_vote", company="Newco")[-1] == 0
     assert votes(chain) == sorted(NAMES)
     settle_in(chain)
     assert votes(chain) == sorted((*NAMES, "Newco"))
     terms = chain.last.timeline[0]
     member = terms.validators.validators[terms.validators.index_of("Newco") or 0]
-    assert (member.vote_key, member.node_key) == (key("vote Newco"), key("node Newco")[1:])
+    assert (member.company_key, member.vote_key, member.node_key) == (
+        key("Newco"),
+        key("vote Newco"),
+        key("node Newco")[1:],
+    )
     assert (terms.validators.epoch, terms.observers) == (1, ())
+    assert views.next_vote_key(chain.state, "Newco") is None, "its key waits no more"
+
+
+def test_F07_a_company_that_joined_has_a_book_and_a_margin():
+    chain = Chain()
+    admit(chain)
+    margin: dict[str, Any] = {"company": "Newco", "collateral_fen": 7, "pool_fen": 0, "rewards_fen": 0}
+    assert chain.call("Regulator", "money.deposit_margin", **margin).code == 0
+    assert chain.book("Newco").headroom_fen == 7
+    assert chain.call("Newco", "identity.register_account", account=key("driver of Newco")).code == 0
 
 
 def test_F07_two_thirds_and_the_regulator_decide():
     chain = Chain()
-    fields: dict[str, Any] = {
-        "company": "Newco",
-        "display_name": "N",
-        "roles": (Role.OPERATOR,),
-        "company_key": key("Newco"),
-    }
-    receipts = decide(chain, ("SGCC", "Grid", "Lab", "Teld", "StarCharge"), "propose_admit", **fields)
-    assert codes(receipts) == [0] * 5
-    assert COMPANIES.read(chain.state, b"Newco") is None, "five of six, and no regulator"
-    assert chain.call("Regulator", "governance.approve", proposal=receipts[0].call_id).code == 0
-    assert COMPANIES.read(chain.state, b"Newco") is not None
+    proposed = propose(chain, "SGCC", "propose_admit", **newcomer())
+    assert [approve(chain, voter, proposed) for voter in ("Grid", "Lab", "Teld", "StarCharge")] == [0] * 4
+    assert views.company(chain.state, "Newco") is None, "five of six, and no regulator"
+    assert approve(chain, "Regulator", proposed) == 0
+    assert views.company(chain.state, "Newco") is not None
+    decide(chain, VOTERS, "propose_admit", **newcomer("Other"))
+    assert views.company(chain.state, "Other") is None, "four of now seven"
 
-    receipts = decide(chain, ("Regulator", "Grid", "Lab", "Teld"), "propose_admit", **newcomer("Other"))
-    assert COMPANIES.read(chain.state, b"Other") is None, "four of now seven"
+
+def test_F07_approvals_of_who_was_suspended_since_do_not_count():
+    chain = Chain()
+    proposed = propose(chain, "Teld", "propose_admit", **newcomer())
+    assert approve(chain, "SGCC", proposed) == approve(chain, "Grid", proposed) == 0
+    assert decide(chain, OTHERS, "propose_suspend", company="Teld")[-1] == 0
+    assert approve(chain, "Regulator", proposed) == 0
+    assert views.company(chain.state, "Newco") is None, "three of the five that have a voice"
+    assert approve(chain, "Lab", proposed) == 0
+    assert views.company(chain.state, "Newco") is not None
+
+
+@pytest.mark.parametrize(
+    ("company", "method", "code"),
+    [
+        ("SGCC", "propose_vote", Code.VOTES_ALREADY),
+        ("Newco", "propose_vote", Code.NODE_UNKNOWN),
+        ("Newco", "propose_suspend", Code.NO_VALIDATOR),
+        ("Watcher", "propose_vote", Code.VOTE_KEY_MISSING),
+        ("Watcher", "propose_suspend", Code.NO_VALIDATOR),
+    ],
+)
+def test_F07_a_vote_is_given_to_a_node_and_taken_from_a_member(company, method, code):
+    """Newco has joined without a node; Watcher's only observes."""
+    chain = Chain()
+    for name in ("Newco", "Watcher"):
+        decide(chain, ("SGCC", "Grid", "Lab", "Teld", "Regulator"), "propose_admit", **newcomer(name))
+    assert set_node(chain, "Watcher", "node Watcher") == 0
+    outcome = decide(chain, ("Teld", "StarCharge", "Grid", "Lab", "Regulator", "SGCC"), method, company=company)
+    assert code in outcome, "and nothing stops a node"
+
+
+def test_F07_a_member_is_never_a_hundred_and_first():
+    chain = crowded(VALIDATORS_MAX, 0)
+    admit(chain)
+    assert decide(chain, (*VOTERS, "Teld"), "propose_vote", company="Newco")[-1] == Code.SET_SIZE
+
+
+def test_F07_observers_leave_room_for_a_liar_to_be_suspended():
+    chain = crowded(10, OBSERVERS_MAX - 10)
+    assert decide(chain, OTHERS, "propose_suspend", company="Teld")[-1] == 0
+    decide(chain, ("SGCC", "Grid", "Lab", "StarCharge", "Regulator"), "propose_admit", **newcomer())
+    assert set_node(chain, "Newco", "node Newco") == Code.OBSERVERS_TOO_MANY
+
+
+# ── suspending, and the voices ────────────────────────────────────────────────────────────────────────────────────────
 
 
 def test_F07_a_suspension_needs_no_single_members_consent():
     chain = Chain()
-    for suspended, others in (("Teld", ("SGCC", "Grid", "Lab", "StarCharge")), ("Regulator", ("SGCC", "Grid", "Lab"))):
-        receipts = decide(chain, others, "propose_suspend", company=suspended)
-        assert codes(receipts) == [0] * len(others)
+    for suspended, others in (("Teld", OTHERS), ("Regulator", ("SGCC", "Grid", "Lab"))):
+        assert decide(chain, others, "propose_suspend", company=suspended) == [0] * len(others)
         settle_in(chain)
         assert suspended not in votes(chain)
         assert suspended in [observer.name for observer in chain.last.timeline[0].observers], "it may follow"
     assert votes(chain) == ["Grid", "Lab", "SGCC", "StarCharge"]
 
 
-def test_F07_the_concerned_and_the_suspended_have_no_voice():
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("propose_suspend", {}), ("propose_remove", {}), ("propose_keys", {"company_key": key("anew")})],
+)
+def test_F07_the_concerned_has_no_voice(method, more):
     chain = Chain()
-    assert chain.call("Teld", "governance.propose_suspend", company="Teld").code == Code.NO_VOICE
-    decide(chain, ("SGCC", "Grid", "Lab", "StarCharge"), "propose_suspend", company="Teld")
-    assert chain.call("Teld", "governance.propose_suspend", company="SGCC").code == Code.NO_VOICE
+    assert propose(chain, "Teld", method, company="Teld", **more).code == Code.NO_VOICE
+    proposed = propose(chain, "SGCC", method, company="Teld", **more)
+    assert approve(chain, "Teld", proposed) == Code.NO_VOICE
 
 
-def test_F07_the_suspended_votes_again_with_a_fresh_key():
+def test_F07_the_suspended_has_no_voice_until_it_votes_again_with_a_fresh_key():
     chain = Chain()
-    decide(chain, ("SGCC", "Grid", "Lab", "StarCharge"), "propose_suspend", company="Teld")
+    decide(chain, OTHERS, "propose_suspend", company="Teld")
     settle_in(chain)
-    back = ("SGCC", "Grid", "Lab", "Regulator")
-    assert codes(decide(chain, back, "propose_vote", company="Teld"))[-1] == Code.VOTE_KEY_MISSING
-    assert vote_key(chain, "Teld", "vote Teld").code == Code.VOTE_KEY_USED
-    assert vote_key(chain, "Teld", "second vote Teld").code == 0
-    assert codes(decide(chain, back, "propose_vote", company="Teld"))[-1] == 0
-    settle_in(chain)
-    members = {member.name: member.vote_key for member in chain.last.timeline[0].validators.validators}
-    assert members["Teld"] == key("second vote Teld")
+    assert propose(chain, "Teld", "propose_suspend", company="SGCC").code == Code.NO_VOICE
+    assert decide(chain, VOTERS, "propose_vote", company="Teld")[-1] == Code.VOTE_KEY_MISSING
+    assert vote_key(chain, "Teld", "vote Teld") == Code.VOTE_KEY_USED
+    assert vote_key(chain, "Teld", "second vote Teld") == 0
+    assert decide(chain, VOTERS, "propose_vote", company="Teld")[-1] == 0
+    assert vote_keys(chain)["Teld"] == key("second vote Teld")
+    assert propose(chain, "Teld", "propose_suspend", company="SGCC").code == 0
 
 
 def test_F07_a_regulator_gets_its_voice_back_without_a_regulator():
     chain = Chain()
-    others = ("SGCC", "Grid", "Lab", "StarCharge")
-    decide(chain, others, "propose_suspend", company="Regulator")
+    decide(chain, OTHERS, "propose_suspend", company="Regulator")
     vote_key(chain, "Regulator", "second vote Regulator")
-    assert codes(decide(chain, others, "propose_vote", company="Regulator"))[-1] == 0
+    assert decide(chain, (*OTHERS, "Teld"), "propose_admit", **newcomer()) == [0] * 5
+    assert views.company(chain.state, "Newco") is None, "with no regulator nobody else is let in"
+    assert decide(chain, OTHERS, "propose_vote", company="Regulator")[-1] == 0
     settle_in(chain)
     assert "Regulator" in votes(chain)
+    assert decide(chain, VOTERS, "propose_admit", **newcomer("Other"))[-1] == 0
+    assert views.company(chain.state, "Other") is not None, "and its voice is heard"
 
 
-def test_F07_every_epoch_takes_the_fresh_keys_that_are_registered():
+def test_F07_another_regulator_is_asked_where_there_is_one():
+    unregulated, with_lab = ("SGCC", "Grid", "Teld", "StarCharge"), ("SGCC", "Grid", "Teld", "Lab")
+    for voters, replaced in ((unregulated, False), (with_lab, True)):
+        chain = regulated_twice()
+        decide(chain, voters, "propose_keys", company="Regulator", company_key=key("anew"))
+        assert (company_keys(chain, "Regulator") == (key("anew"),)) == replaced
+        decide(chain, OTHERS, "propose_suspend", company="Regulator")
+        vote_key(chain, "Regulator", "second vote Regulator", sender="anew" if replaced else "")
+        decide(chain, voters, "propose_vote", company="Regulator")
+        assert ("Regulator" in vote_keys(chain)) == replaced
+
+
+@pytest.mark.parametrize("suspended", [None, "Teld"])
+def test_F07_only_all_others_together_replace_the_keys_of_the_one_regulator(suspended):
+    """Two thirds would take its voice by a key of their own, and nobody is outvoted by being suspended first."""
     chain = Chain()
-    for name in ("Grid", "Lab"):
-        assert vote_key(chain, name, f"next {name}").code == 0
-    assert chain.last.timeline[-1].validators.epoch == 0, "a registered key waits"
-    assert vote_key(chain, "SGCC", "next SGCC", "renew_vote_key").code == 0
-    settle_in(chain)
-    held = {member.name: member.vote_key for member in chain.last.timeline[0].validators.validators}
-    assert [held[name] for name in ("Grid", "Lab", "SGCC")] == [key(f"next {n}") for n in ("Grid", "Lab", "SGCC")]
-    assert held["Teld"] == key("vote Teld"), "who registers nothing keeps its key: nobody's silence stops a decision"
-    assert vote_key(chain, "SGCC", "third SGCC", "renew_vote_key").code == Code.RENEWED_LATELY
-    chain.block(after_ms=DAY)
-    assert vote_key(chain, "SGCC", "third SGCC", "renew_vote_key").code == 0
-
-
-def test_F07_a_vote_key_is_proven_and_nobody_elses():
-    chain = Chain()
-    stolen = signer("stolen")
-    proof = stolen.sign(seats.vote_key_digest(CHAIN_ID, "Lab", stolen.public_key))
-    fields: dict[str, Any] = {"vote_key": stolen.public_key, "proof": proof}
-    assert chain.call("Grid", "governance.register_vote_key", **fields).code == Code.VOTE_KEY_UNPROVEN
-    assert vote_key(chain, "Grid", "Teld").code == Code.KEY_TAKEN, "a company's key is no vote key"
-    assert vote_key(chain, "Grid", "Pile-1").code == Code.DEVICE_KEY_TAKEN
-    assert chain.call("d0", "governance.register_vote_key", **fields).code == Code.SENDER_UNKNOWN
-
-
-def test_F07_two_decisions_of_one_block_are_one_epoch():
-    chain = Chain()
-    chain.run(
-        [
-            chain.transaction(call)
-            for call in (
-                _renewal("SGCC", "next SGCC"),
-                _renewal("Teld", "next Teld"),
-            )
-        ]
-    )
-    assert len(chain.last.timeline) == 2
-    terms = chain.last.timeline[-1]
-    held = {member.name: member.vote_key for member in terms.validators.validators}
-    assert (terms.validators.epoch, held["SGCC"], held["Teld"]) == (1, key("next SGCC"), key("next Teld"))
-
-
-def _renewal(company: str, label: str) -> Call:
-    holder = signer(label)
-    proof = holder.sign(seats.vote_key_digest(CHAIN_ID, company, holder.public_key))
-    return Call(company, "governance", "renew_vote_key", {"vote_key": holder.public_key, "proof": proof})
-
-
-def test_F07_a_decision_in_every_block_never_overfills_the_timeline():
-    chain = Chain()
-    for number in range(3 * DECISION_DELAY):
-        name = NAMES[number % len(NAMES)]
-        chain.block(after_ms=DAY)
-        assert vote_key(chain, name, f"key {number}", "renew_vote_key").code == 0
-        assert len(chain.last.timeline) <= DECISION_DELAY + 1
-    settle_in(chain)
-    assert chain.last.timeline[0].validators.epoch == 3 * DECISION_DELAY
-
-
-def test_F07_who_leaves_settles_first_and_its_margin_stays_locked():
-    chain = Chain(genesis(consortium(drivers=2)))  # of SGCC and StarCharge: Teld has no customers
-    others = ("SGCC", "Grid", "Lab", "Regulator")
-    assert codes(decide(chain, others, "propose_remove", company="StarCharge"))[-1] == Code.NOT_SETTLED
-    assert codes(decide(chain, others, "propose_remove", company="Teld"))[-1] == 0
-    settle_in(chain)
-    assert "Teld" not in votes(chain)
-    assert chain.last.timeline[0].observers == ()
-    assert KEYS.read(chain.state, key("Teld")) is None
-    assert chain.call("Teld", "governance.propose_suspend", company="SGCC").code == Code.SENDER_UNKNOWN
-    margin: dict[str, Any] = {"company": "Teld", "collateral_fen": 500_000, "pool_fen": 0, "rewards_fen": 0}
-    assert chain.call("Regulator", "money.release_margin", **margin).code == Code.MARGIN_LOCKED
-    chain.block(after_ms=90 * DAY)
-    assert chain.call("Regulator", "money.release_margin", **margin).code == 0
-    fields: dict[str, Any] = {"pile": "Pile-2", "connector": 1, "deposit_fen": 2_000, "accept_unverified": True}
-    assert chain.call("d0", "session.open", **fields).code != 0, "no session at a pile of a company that left"
-    again = newcomer("Teld") | {"company_key": key("Teld again")}
-    assert codes(decide(chain, others, "propose_admit", **again))[-1] == Code.COMPANY_EXISTS
-
-
-def test_F07_lost_keys_are_replaced_by_the_others():
-    chain = Chain()
-    fields: dict[str, Any] = {"company": "Teld", "company_key": key("Teld anew")}
-    assert codes(decide(chain, ("SGCC", "Grid", "Lab", "Regulator"), "propose_keys", **fields))[-1] == 0
-    assert chain.call("Teld", "governance.propose_suspend", company="SGCC").code == Code.SENDER_UNKNOWN
-    assert vote_key(chain, "Teld", "anew", sender="Teld anew").code == 0
-
-
-def test_F07_parameters_change_but_not_those_of_expiry():
-    chain = Chain()
-    voters = ("SGCC", "Grid", "Lab", "Regulator")
-    wider = replace(Parameters(), block_transactions_max=5_000, idle_interval_ms=10_000)
-    assert codes(decide(chain, voters, "propose_parameters", parameters=wider))[-1] == 0
-    assert chain.last.timeline[0].parameters == Parameters()
-    settle_in(chain)
-    assert chain.last.timeline[0].parameters == wider
-    assert chain.last.timeline[0].validators.epoch == 0
-    for field in ("expiry_max_ms", "device_expiry_max_ms", "session_start_max_ms"):
-        other = replace(wider, **{field: 1_000})
-        assert codes(decide(chain, voters, "propose_parameters", parameters=other))[-1] == Code.PARAMETER_FIXED
+    if suspended:
+        decide(chain, OTHERS, "propose_suspend", company=suspended)
+    proposed = propose(chain, "SGCC", "propose_keys", company="Regulator", company_key=key("ours"))
+    assert [approve(chain, voter, proposed) for voter in ("Grid", "Lab", "StarCharge")] == [0] * 3
+    assert company_keys(chain, "Regulator") == (key("Regulator"),)
+    assert approve(chain, "Teld", proposed) == 0
+    assert company_keys(chain, "Regulator") == (key("ours"),)
 
 
 def test_F07_a_set_never_falls_below_four():
     chain = Chain()
-    for name, others in (("Teld", ("SGCC", "Grid", "Lab", "StarCharge")), ("StarCharge", ("SGCC", "Grid", "Lab"))):
-        assert codes(decide(chain, others, "propose_suspend", company=name))[-1] == 0
-    assert codes(decide(chain, ("SGCC", "Grid"), "propose_suspend", company="Lab"))[-1] == Code.SET_SIZE
+    for name, others in (("Teld", OTHERS), ("StarCharge", ("SGCC", "Grid", "Lab"))):
+        assert decide(chain, others, "propose_suspend", company=name)[-1] == 0
+    assert decide(chain, ("SGCC", "Grid"), "propose_suspend", company="Lab")[-1] == Code.SET_SIZE
     assert quorum(4) == 3
+
+
+# ── proposals ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("method", "fields", "code"),
+    [
+        ("propose_admit", newcomer(roles=()), Code.ROLES_INVALID),
+        ("propose_admit", newcomer(roles=(Role.OPERATOR, Role.DRIVER)), Code.ROLES_INVALID),
+        ("propose_admit", newcomer("New\0co"), Code.NAME_MALFORMED),
+        ("propose_admit", newcomer(company="Teld"), Code.COMPANY_EXISTS),
+        ("propose_admit", newcomer(company_key=key("Teld")), Code.KEY_TAKEN),
+        ("propose_admit", newcomer(company_key=key("Pile-1")), Code.DEVICE_KEY_TAKEN),
+        ("propose_admit", newcomer(company_key=b"\1" + bytes(32)), Code.KEY_INVALID),
+        ("propose_vote", {"company": "Nobody"}, Code.COMPANY_UNKNOWN),
+        ("propose_suspend", {"company": "Nobody"}, Code.COMPANY_UNKNOWN),
+        ("propose_remove", {"company": "Nobody"}, Code.COMPANY_UNKNOWN),
+        ("propose_keys", {"company": "Nobody", "company_key": key("anew")}, Code.COMPANY_UNKNOWN),
+        ("propose_keys", {"company": "Teld", "company_key": key("d0")}, Code.KEY_TAKEN),
+        *(
+            ("propose_parameters", {"parameters": replace(Parameters(), **changes)}, code)
+            for changes, code in (
+                ({"expiry_max_ms": 1_000}, Code.PARAMETER_FIXED),
+                ({"device_expiry_max_ms": 1_000}, Code.PARAMETER_FIXED),
+                ({"session_start_max_ms": 1_000}, Code.PARAMETER_FIXED),
+                ({"block_gas_max": 10_000_000}, Code.PARAMETER_UNFIT),
+                ({"block_bytes_max": 1_000}, Code.PARAMETER_UNFIT),
+            )
+        ),
+    ],
+)
+def test_F07_what_can_never_be_decided_is_not_proposed(method, fields, code):
+    chain = Chain()
+    assert propose(chain, "SGCC", method, **fields).code == code
+    assert not waiting(chain)
+
+
+def test_F07_what_has_become_impossible_is_not_decided():
+    chain = Chain()
+    proposed = propose(chain, "SGCC", "propose_admit", **newcomer())
+    assert [approve(chain, voter, proposed) for voter in ("Grid", "Lab", "Teld")] == [0] * 3
+    assert decide(chain, VOTERS, "propose_admit", **newcomer(company_key=key("first")))[-1] == 0
+    assert approve(chain, "Regulator", proposed) == Code.COMPANY_EXISTS
+    assert company_keys(chain, "Newco") == (key("first"),)
+
+
+def test_F07_companies_are_never_more_than_decisions_walk_through():
+    """Those that left count: beyond the bound the last by name would lose their voices in silence."""
+    chain = Chain()
+    for number in range(COMPANIES_MAX - len(NAMES) - 1):
+        chain.state.entries[COMPANIES.key(f"A{number:04}".encode())] = encode(Company("left", (), ()))
+    assert decide(chain, VOTERS, "propose_admit", **newcomer())[-1] == 0
+    assert propose(chain, "SGCC", "propose_admit", **newcomer("Other")).code == Code.COMPANIES_TOO_MANY
+    assert propose(chain, "Teld", "propose_suspend", company="SGCC").code == 0, "and the last still has its voice"
+
+
+def test_F07_companies_that_left_do_not_count():
+    chain = Chain(genesis(consortium(wallet_fen=0)))
+    for name in ("Teld", "StarCharge"):
+        assert decide(chain, VOTERS, "propose_remove", company=name)[-1] == 0
+    assert decide(chain, VOTERS[1:], "propose_admit", **newcomer()) == [0] * 3
+    assert views.company(chain.state, "Newco") is not None, "three of four"
+
+
+def test_F07_parameters_change():
+    chain = Chain()
+    wider = replace(Parameters(), block_transactions_max=5_000, idle_interval_ms=10_000)
+    assert decide(chain, VOTERS, "propose_parameters", parameters=wider)[-1] == 0
+    assert chain.last.timeline[0].parameters == Parameters()
+    settle_in(chain)
+    assert chain.last.timeline[0].parameters == wider
+    assert chain.last.timeline[0].validators.epoch == 0
 
 
 def test_F07_proposals_are_bounded_and_lapse():
     chain = Chain()
-    for _ in range(8):
-        assert chain.call("SGCC", "governance.propose_suspend", company="Teld").code == 0
-    assert chain.call("SGCC", "governance.propose_suspend", company="Teld").code == Code.PROPOSALS_TOO_MANY
-    assert len(list(PROPOSALS.scan(chain.state))) == 8
+    for _ in range(PROPOSALS_MAX):
+        assert propose(chain, "SGCC", "propose_suspend", company="Teld").code == 0
+    assert propose(chain, "SGCC", "propose_suspend", company="Teld").code == Code.PROPOSALS_TOO_MANY
+    assert len(list(PROPOSALS.scan(chain.state))) == PROPOSALS_MAX
     chain.block(after_ms=7 * DAY)
-    assert list(PROPOSALS.scan(chain.state)) == []
-    first = chain.call("SGCC", "governance.propose_suspend", company="Teld")
+    assert not waiting(chain)
+    first = propose(chain, "SGCC", "propose_suspend", company="Teld")
     assert first.code == 0
-    assert chain.call("SGCC", "governance.approve", proposal=first.call_id).code == Code.APPROVED_ALREADY
+    assert approve(chain, "SGCC", first) == Code.APPROVED_ALREADY
     assert chain.call("Grid", "governance.approve", proposal=bytes(32)).code == Code.PROPOSAL_UNKNOWN
 
 
-@pytest.mark.parametrize("taken", ["node Lab", "node Teld"])
-def test_F07_a_node_key_is_one_nodes(taken):
+def test_F07_a_decided_proposal_makes_room_for_one():
     chain = Chain()
-    chain.block(after_ms=DAY)
-    assert set_node(chain, "SGCC", taken).code == Code.NODE_KEY_TAKEN
+    proposed = [propose(chain, "SGCC", "propose_suspend", company="Teld") for _ in range(PROPOSALS_MAX)]
+    assert [approve(chain, voter, proposed[0]) for voter in OTHERS[1:]] == [0] * 3
+    assert next(iter(SCHEDULE.scan(chain.state)))[0].endswith(proposed[1].call_id), "it lapses no more"
+    assert propose(chain, "SGCC", "propose_suspend", company="Lab").code == 0
+    assert propose(chain, "SGCC", "propose_suspend", company="Lab").code == Code.PROPOSALS_TOO_MANY
 
 
-def test_F07_a_validator_changes_its_node_key_in_a_new_epoch():
+def test_F07_a_proposal_of_any_size_lapses():
     chain = Chain()
-    chain.block(after_ms=DAY)
-    assert set_node(chain, "SGCC", "other node").code == 0
-    settle_in(chain)
-    terms = chain.last.timeline[0]
-    assert terms.node_keys[key("other node")[1:]] == "SGCC"
-    assert key("node SGCC")[1:] not in terms.node_keys
-    assert terms.validators.epoch == 1
+    roles = (Role.OPERATOR,) * len(Role)
+    assert propose(chain, "SGCC", "propose_admit", **newcomer(roles=roles)).code == 0
+    more = newcomer(roles=(*roles, Role.OPERATOR))
+    assert propose(chain, "SGCC", "propose_admit", **more).code == Code.ARGS_MALFORMED
+    chain.block(after_ms=7 * DAY)
+    assert list(PROPOSALS.scan(chain.state)) == []
 
 
-def test_F07_a_node_is_named_with_its_own_word_and_nobody_elses():
+def test_F07_a_proposal_is_not_decided_when_its_time_is_over():
     chain = Chain()
-    chain.block(after_ms=DAY)
-    stolen = signer("node Newco")
-    fields: dict[str, Any] = {
-        "node_key": stolen.public_key[1:],
-        "address": "",
-        "proof": signer("other").sign(bytes(32)),
-    }
-    assert chain.call("SGCC", "governance.set_node", **fields).code == Code.NODE_KEY_UNPROVEN
-    assert set_node(chain, "SGCC", "second node SGCC").code == 0
-    assert set_node(chain, "Teld", "node SGCC").code == Code.NODE_KEY_TAKEN, "in force for some blocks yet"
-    timeline = chain.last.timeline
-    assert set_node(chain, "SGCC", "second node SGCC", "elsewhere:1").code == 0, "a new address is no epoch"
-    assert chain.last.timeline == timeline
+    proposed = propose(chain, "SGCC", "propose_suspend", company="Teld")
+    assert approve(chain, "Grid", proposed) == approve(chain, "Lab", proposed) == 0
+    chain.state.entries = {k: v for k, v in chain.state.entries.items() if not k.startswith(SCHEDULE.prefix)}
+    chain.now_ms += 7 * DAY
+    assert approve(chain, "StarCharge", proposed) == Code.PROPOSAL_UNKNOWN, "even if the schedule has not come to it"
 
 
 def test_F07_no_single_company_changes_who_decides():
@@ -323,37 +361,3 @@ def test_F07_no_single_company_changes_who_decides():
     for method in ("set_node", "approve", "propose_suspend", "accuse"):
         fields: dict[str, Any] = {"contract": 6, "method": method, "business": Business.IDENTITY, "roles": roles}
         assert chain.call("Regulator", "identity.permit", **fields).code == Code.PERMISSION_FIXED
-
-
-def test_F07_a_proposal_of_any_size_lapses():
-    chain = Chain()
-    fields = newcomer("Newco") | {"roles": (Role.OPERATOR,) * 9}
-    assert chain.call("SGCC", "governance.propose_admit", **fields).code == 0
-    more = fields | {"roles": (Role.OPERATOR,) * 10}
-    assert chain.call("SGCC", "governance.propose_admit", **more).code == Code.ARGS_MALFORMED
-    chain.block(after_ms=7 * DAY)
-    assert list(PROPOSALS.scan(chain.state)) == []
-
-
-def test_F07_a_proposal_is_not_decided_when_its_time_is_over():
-    chain = Chain()
-    receipts = decide(chain, ("SGCC", "Grid", "Lab"), "propose_suspend", company="Teld")
-    chain.state.entries = {k: v for k, v in chain.state.entries.items() if not k.startswith(SCHEDULE.prefix)}
-    late = chain.call("StarCharge", "governance.approve", after_ms=7 * DAY, proposal=receipts[0].call_id)
-    assert late.code == Code.PROPOSAL_UNKNOWN, "even if the schedule has not come to it"
-
-
-def test_F07_parameters_never_shut_governance_out():
-    chain = Chain()
-    voters = ("SGCC", "Grid", "Lab", "Regulator")
-    for narrow in ({"block_gas_max": 10_000_000}, {"block_bytes_max": 1_000}):
-        unfit = replace(Parameters(), **narrow)
-        assert codes(decide(chain, voters, "propose_parameters", parameters=unfit))[-1] == Code.PARAMETER_UNFIT
-
-
-def test_F07_nothing_is_paid_to_the_customers_of_a_company_that_left():
-    chain = Chain(genesis(consortium(drivers=3, wallet_fen=0)))  # d2 is Teld's
-    assert chain.call("SGCC", "money.top_up", account=key("d0"), amount_fen=1_000).code == 0
-    decide(chain, ("SGCC", "Grid", "Lab", "Regulator"), "propose_remove", company="Teld")
-    assert chain.call("d0", "money.pay", to=key("d2"), amount_fen=5, memo=0).code == Code.COMPANY_LEFT
-    assert views.audit(chain.state) == []

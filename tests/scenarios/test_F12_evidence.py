@@ -8,49 +8,29 @@ from contracts import views
 from contracts.books import FINE_DEBTS
 from contracts.codes import Code
 from contracts.genesis import ConsortiumParameters
-from ledger.block import Receipt
-from ledger.evidence import Equivocation, Phase, Statement, equivocation, statement_digest
-from tests.consortium import Chain, consortium, found, genesis, key, signer
-from tests.scenarios.test_F07_governance import settle_in, vote_key
+from ledger.evidence import Equivocation, Phase
+from tests.consortium import Chain, consortium, genesis, key
+from tests.membership_kit import VOTERS, accuse, decide, evidence, settle_in, statement, vote_key
 
-CHAIN_ID = bytes(32)
 A, B = bytes([1]) * 32, bytes([2]) * 32
-
-
-def statement(label: str, content: bytes, chain_id: bytes = CHAIN_ID, **changes: Any) -> Statement:
-    """A vote of a key."""
-    unsigned = replace(Statement(Phase.PREPARE, bytes(32), 7, 0, content, bytes(64)), **changes)
-    return replace(unsigned, signature=signer(label).sign(statement_digest(chain_id, unsigned)))
-
-
-def evidence(label: str = "vote Teld", **changes: Any) -> Equivocation:
-    """Two PREPAREs of one key for one height and view."""
-    return equivocation(key(label), statement(label, A, **changes), statement(label, B, **changes))
-
-
-def accuse(chain: Chain, proof: Equivocation, accuser: str = "SGCC") -> Receipt:
-    """Bring evidence."""
-    return chain.call(accuser, "governance.accuse", evidence=proof)
 
 
 def test_F12_an_equivocation_cuts_the_collateral_once():
     chain = Chain()
-    before = found(views.book(chain.state, "Teld")).collateral_fen
-    assert accuse(chain, evidence()).code == 0
-    book = found(views.book(chain.state, "Teld"))
+    before = chain.book("Teld").collateral_fen
+    assert accuse(chain, evidence()) == 0
+    book = chain.book("Teld")
     assert book.collateral_fen == before - before // 10
-    assert found(views.book(chain.state, "Regulator")).rewards_fen == before // 10
-    assert accuse(chain, evidence()).code == Code.FINED_ALREADY
-    assert accuse(chain, evidence(height=8), "Lab").code == Code.FINED_ALREADY, (
-        "a key is fined once, however often it lied"
-    )
-    assert found(views.book(chain.state, "Teld")) == book
+    assert chain.book("Regulator").rewards_fen == before // 10
+    assert accuse(chain, evidence()) == Code.FINED_ALREADY
+    assert accuse(chain, evidence(height=8), "Lab") == Code.FINED_ALREADY, "once, however often it lied"
+    assert chain.book("Teld") == book
     assert views.audit(chain.state) == []
 
 
 def test_F12_every_phase_that_is_given_once_is_evidence():
     for phase, label in zip(Phase, ("vote Grid", "vote Lab", "vote SGCC", "vote Teld"), strict=True):
-        assert accuse(Chain(), evidence(label, phase=phase)).code == 0
+        assert accuse(Chain(), evidence(label, phase=phase)) == 0
 
 
 def test_F12_what_is_no_contradiction_is_refused():
@@ -67,16 +47,16 @@ def test_F12_what_is_no_contradiction_is_refused():
         (one, statement("vote Teld", B, A)),  # a vote on another chain
         (one, replace(other, signature=bytes(64))),
     ):
-        assert accuse(chain, Equivocation(key("vote Teld"), first, second)).code == Code.EVIDENCE_INVALID
-    assert accuse(chain, evidence("stranger")).code == Code.VOTE_KEY_UNKNOWN
+        assert accuse(chain, Equivocation(key("vote Teld"), first, second)) == Code.EVIDENCE_INVALID
+    assert accuse(chain, evidence("stranger")) == Code.VOTE_KEY_UNKNOWN
 
 
 def test_F12_a_former_key_is_still_answered_for():
     chain = Chain()
     vote_key(chain, "Teld", "next Teld", "renew_vote_key")
     settle_in(chain)
-    assert accuse(chain, evidence()).code == 0
-    assert accuse(chain, evidence("next Teld")).code == 0, "and the new one for itself"
+    assert accuse(chain, evidence()) == 0
+    assert accuse(chain, evidence("next Teld")) == 0, "and the new one for itself"
 
 
 def test_F12_what_the_headroom_does_not_cover_is_paid_by_the_next_deposit():
@@ -84,10 +64,10 @@ def test_F12_what_the_headroom_does_not_cover_is_paid_by_the_next_deposit():
     deposit: dict[str, Any] = {"pile": "Pile-1", "connector": 1, "deposit_fen": 950, "accept_unverified": False}
     opened = chain.call("d0", "session.open", **deposit)
     assert opened.code == 0
-    reserved = found(views.book(chain.state, "SGCC"))
+    reserved = chain.book("SGCC")
     assert reserved.headroom_fen == 50
-    assert accuse(chain, evidence("vote SGCC"), "Lab").code == 0
-    book = found(views.book(chain.state, "SGCC"))
+    assert accuse(chain, evidence("vote SGCC"), "Lab") == 0
+    book = chain.book("SGCC")
     assert (book.collateral_fen, book.headroom_fen) == (950, 0), "never below what it owes and reserves"
     assert [debt.amount_fen for _, debt in FINE_DEBTS.scan(chain.state)] == [50]
     margin: dict[str, Any] = {"company": "SGCC", "collateral_fen": 30, "pool_fen": 0, "rewards_fen": 0}
@@ -95,31 +75,47 @@ def test_F12_what_the_headroom_does_not_cover_is_paid_by_the_next_deposit():
     assert [debt.amount_fen for _, debt in FINE_DEBTS.scan(chain.state)] == [20]
     assert chain.call("Regulator", "money.deposit_margin", **margin).code == 0
     assert list(FINE_DEBTS.scan(chain.state)) == []
-    book = found(views.book(chain.state, "SGCC"))
-    assert (book.collateral_fen, found(views.book(chain.state, "Regulator")).rewards_fen) == (960, 100)
+    book = chain.book("SGCC")
+    assert (book.collateral_fen, chain.book("Regulator").rewards_fen) == (960, 100)
     assert views.audit(chain.state) == []
+
+
+def test_F12_fines_of_two_keys_add_up():
+    chain = Chain(genesis(consortium(collateral_fen=1_000, parameters=ConsortiumParameters(block_reward_fen=0))))
+    deposit: dict[str, Any] = {"pile": "Pile-1", "connector": 1, "deposit_fen": 950, "accept_unverified": False}
+    assert chain.call("d0", "session.open", **deposit).code == 0
+    assert vote_key(chain, "SGCC", "next SGCC", "renew_vote_key") == 0
+    assert accuse(chain, evidence("vote SGCC"), "Lab") == accuse(chain, evidence("next SGCC"), "Lab") == 0
+    assert [debt.amount_fen for _, debt in FINE_DEBTS.scan(chain.state)] == [50 + 95]
+
+
+def test_F12_a_company_that_left_answers_with_its_margin():
+    chain = Chain(genesis(consortium(wallet_fen=0)))
+    assert decide(chain, VOTERS, "propose_remove", company="Teld")[-1] == 0
+    assert accuse(chain, evidence()) == 0
+    assert chain.book("Teld").collateral_fen == 500_000 - 50_000
 
 
 def test_F12_a_regulator_pays_somebody_else():
     chain = Chain()
-    assert accuse(chain, evidence("vote Regulator")).code == 0
-    assert found(views.book(chain.state, "Grid")).rewards_fen > 0
+    assert accuse(chain, evidence("vote Regulator")) == 0
+    assert chain.book("Grid").rewards_fen > 0
 
 
 def test_F12_who_gets_hold_of_a_former_key_has_its_company_fined_once():
     """Its statements may name sets and heights that never were."""
     chain = Chain()
-    assert accuse(chain, evidence(set_hash=A)).code == 0
+    assert accuse(chain, evidence(set_hash=A)) == 0
     for changes in ({"set_hash": B}, {"height": 9}, {"view": 3}, {"phase": Phase.COMMIT}):
-        assert accuse(chain, evidence(**changes)).code == Code.FINED_ALREADY
-    assert found(views.book(chain.state, "Teld")).collateral_fen == 500_000 - 50_000
+        assert accuse(chain, evidence(**changes)) == Code.FINED_ALREADY
+    assert chain.book("Teld").collateral_fen == 500_000 - 50_000
 
 
 def test_F12_no_margin_goes_back_before_a_fine_is_paid():
     chain = Chain(genesis(consortium(collateral_fen=1_000, parameters=ConsortiumParameters(block_reward_fen=0))))
     deposit: dict[str, Any] = {"pile": "Pile-1", "connector": 1, "deposit_fen": 950, "accept_unverified": False}
     assert chain.call("d0", "session.open", **deposit).code == 0
-    assert accuse(chain, evidence("vote SGCC"), "Lab").code == 0
+    assert accuse(chain, evidence("vote SGCC"), "Lab") == 0
     chain.block(after_ms=3_600_000)  # it is never started: the reservation ends by schedule
     margin: dict[str, Any] = {"company": "SGCC", "collateral_fen": 950, "pool_fen": 0, "rewards_fen": 0}
     assert chain.call("Regulator", "money.release_margin", **margin).code == Code.MARGIN_TOO_SMALL
