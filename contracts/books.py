@@ -5,7 +5,7 @@ or is owed).
 
 | account | sign | what |
 |---|---|---|
-| cash | any | real money that the company holds for the others of its book, as a debit |
+| cash | any | real money that the company holds, as a debit: of its customers, and what it earned |
 | wallets | ≥ 0 | control account of its customers' wallets |
 | held | ≥ 0 | control account of what is pending out of those wallets (escrow of sessions, pay-outs under way) |
 | due | any | control account of the pairwise claims: what the company owes all others less what they owe it |
@@ -65,7 +65,7 @@ class Book(Wire):
     """Not a balance: rewards that this company's pool could not pay yet."""
     locked_until_ms: U63 = 0
     """Of a company that left; zero of a member. Till then its margin is not released: its former keys might yet prove
-    to have lied. Nothing is paid to it or its customers any more.
+    to have lied. Nothing is paid to it or its customers any more but their part in sessions that were in progress.
     """
 
     @property
@@ -158,10 +158,13 @@ def book_of(host: Host, company: str) -> Book:
     return book
 
 
-def transfer(host: Host, debit: tuple[str, Side], credit: tuple[str, Side], amount_fen: int) -> None:
+def transfer(
+    host: Host, debit: tuple[str, Side], credit: tuple[str, Side], amount_fen: int, *, to_left: bool = False
+) -> None:
     """Move money from one account to another, each a (company, account of its book) pair.
 
-    Between two books the debited company comes to owe the other the amount. Fails with NO_HEADROOM if it may not.
+    Between two books the debited company comes to owe the other the amount. Fails with NO_HEADROOM if it may not, with
+    COMPANY_LEFT if either has left; `to_left` lets the other come to have a claim all the same.
     """
     debtor_name, debit_side = debit
     creditor_name, credit_side = credit
@@ -177,7 +180,7 @@ def transfer(host: Host, debit: tuple[str, Side], credit: tuple[str, Side], amou
             host.put(BOOKS, debtor_name.encode(), replace(debtor, **moved))
         return
     creditor = book_of(host, creditor_name)
-    if debtor.locked_until_ms or creditor.locked_until_ms:
+    if debtor.locked_until_ms or (creditor.locked_until_ms and not to_left):
         host.fail(Code.COMPANY_LEFT)
     before = _add_due(host, debtor_name, creditor_name, amount_fen)
     after = before + amount_fen

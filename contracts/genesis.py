@@ -84,10 +84,10 @@ class ConsortiumParameters(Wire):
 class Consortium(Wire):
     """What `Genesis.consortium` encodes."""
 
-    companies: Annotated[tuple[CompanySetup, ...], Meta(min_length=1)]
+    companies: Annotated[tuple[CompanySetup, ...], Meta(min_length=1, max_length=identity.COMPANIES_MAX)]
     accounts: tuple[AccountSetup, ...]
     piles: tuple[PileSetup, ...]
-    tariffs: tuple[Tariff, ...]
+    tariffs: Annotated[tuple[Tariff, ...], Meta(max_length=tariff.REGIONS_MAX)]
     """One per region, in force from `effective_from_ms` on."""
     fees: tuple[FeeSetup, ...]
     parameters: ConsortiumParameters = ConsortiumParameters()

@@ -17,7 +17,7 @@ from contracts.contract import Role
 from contracts.host import Host, Table
 from contracts.identity import AdmitArgs, CompanyArgs, CompanyRoles, NoArgs, ReplaceKeysArgs
 from contracts.margin import CloseArgs
-from contracts.numbers import GOVERNANCE, IDENTITY, MONEY
+from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, TARIFF
 from contracts.seats import (
     COMPANIES_MAY,
     CONTRACT,
@@ -351,6 +351,7 @@ def _suspend(host: Host, company: str) -> None:
 def _remove(host: Host, company: str) -> None:
     timeline = host.timeline
     terms = timeline[-1]
+    host.call(TARIFF, "check_no_region", CompanyArgs(company))
     locked_until_ms = host.now_ms + settings_of(host).margin_lock_ms
     host.call(MONEY, "close_book", CloseArgs(company, locked_until_ms))
     host.call(IDENTITY, "remove_company", CompanyArgs(company))

@@ -182,8 +182,9 @@ def close_book(host: Host, args: CloseArgs) -> None:
     """A company leaves: it has settled everything, and its margin is locked for a while."""
     _pay_fines(host, args.company)
     book = book_of(host, args.company)
-    open_fen = (book.cash_fen, book.wallets_fen, book.held_fen, book.due_fen, book.reserved_fen, book.owed_fen)
-    if any(open_fen) or book.pool_debt_fen:
+    # Not its cash: with nothing owed either way that is what it earned, and its own.
+    open_fen = (book.wallets_fen, book.held_fen, book.due_fen, book.owed_fen, book.reserved_fen, book.pool_debt_fen)
+    if any(open_fen) or host.iterate(FINE_DEBTS, args.company.encode() + b"\0", 1):
         host.fail(Code.NOT_SETTLED)
     host.put(BOOKS, args.company.encode(), replace(book, locked_until_ms=args.locked_until_ms))
 

@@ -79,6 +79,8 @@ class HoldArgs(Wire):
     operator: Name
     amount_fen: U63
     session: Hash
+    owner: bytes
+    """Account of the pile's private owner, empty if it has none."""
 
 
 class ReleaseArgs(Wire):
@@ -215,6 +217,8 @@ def hold(host: Host, args: HoldArgs) -> str:
         host.fail(Code.AMOUNT_ZERO)
     if wallet.balance_fen < args.amount_fen:
         host.fail(Code.OVERSPENT)
+    if args.owner and book_of(host, _owner_wallet(host, args.owner).home).locked_until_ms:
+        host.fail(Code.COMPANY_LEFT)  # its part of the bill would reach nobody
     _reserve(host, wallet.home, args.amount_fen, Code.NO_HEADROOM)
     if args.operator != wallet.home:
         _reserve(host, args.operator, args.amount_fen, Code.PILE_OPERATOR_NO_HEADROOM)
@@ -233,19 +237,24 @@ def release(host: Host, args: ReleaseArgs) -> None:
 
 @CONTRACT.internal(SettleArgs, SESSION)
 def settle(host: Host, args: SettleArgs) -> None:
-    """Post an escrow: the bill to the pile's operator, its shares onward, the rest back."""
+    """Post an escrow: the bill to the pile's operator, its shares onward, the rest back. The energy has flowed, so it
+    never fails: a payee that has left since the session opened has a claim.
+    """
     held = _take_hold(host, args.session)
     if args.total_fen > held.amount_fen or args.grid_fen + args.owner_fen > held.amount_fen:
         raise OurError("settle-above-escrow", f"session {args.session.hex()} settles more than it holds")
     transfer(host, (held.home, Side.HELD), (held.operator, Side.EARNED), args.total_fen)
     _refund(host, held.payer, held.home, held.amount_fen - args.total_fen)
-    transfer(host, (held.operator, Side.EARNED), (args.grid, Side.EARNED), args.grid_fen)
+    transfer(host, (held.operator, Side.EARNED), (args.grid, Side.EARNED), args.grid_fen, to_left=True)
     if args.owner_fen:
-        wallet = host.get(WALLETS, args.owner)
-        if wallet is None:
-            host.fail(Code.PAYEE_UNKNOWN)
-        transfer(host, (held.operator, Side.EARNED), (wallet.home, Side.WALLETS), args.owner_fen)
+        wallet = _owner_wallet(host, args.owner)
+        transfer(host, (held.operator, Side.EARNED), (wallet.home, Side.WALLETS), args.owner_fen, to_left=True)
         host.put(WALLETS, args.owner, Wallet(wallet.home, wallet.balance_fen + args.owner_fen))
+
+
+def _owner_wallet(host: Host, owner: bytes) -> Wallet:
+    wallet = host.get(WALLETS, owner)
+    return wallet or host.fail(Code.PAYEE_UNKNOWN)
 
 
 def _reserve(host: Host, company: str, amount_fen: int, code: Code) -> None:

@@ -185,7 +185,7 @@ def open_(host: Host, args: OpenArgs) -> None:
     take = TakeArgs(args.pile, args.connector, session, driver, args.accept_unverified)
     pile: Pile = host.call(REGISTRY, "take", take)
     terms: Terms = host.call(TARIFF, "terms", TermsArgs(pile.region, pile.operator))
-    home: str = host.call(MONEY, "hold", HoldArgs(driver, pile.operator, args.deposit_fen, session))
+    home: str = host.call(MONEY, "hold", HoldArgs(driver, pile.operator, args.deposit_fen, session, pile.owner))
     due_ms = host.now_ms + _settings(host).start_max_ms
     agreed = Agreed(
         driver=driver,

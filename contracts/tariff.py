@@ -9,8 +9,8 @@ a new region to its first.
 from contracts.codes import Code
 from contracts.contract import Business, Contract, Role, name_bytes
 from contracts.host import Host, Table
-from contracts.identity import RoleArgs
-from contracts.numbers import IDENTITY, SESSION, TARIFF
+from contracts.identity import CompanyArgs, RoleArgs
+from contracts.numbers import GOVERNANCE, IDENTITY, SESSION, TARIFF
 from ledger.codec import Wire
 from ledger.errors import OurError
 from ledger.tariff import PriceE4, Tariff, is_well_formed
@@ -18,6 +18,9 @@ from ledger.transaction import Branch
 from ledger.units import U32, U63, Name
 
 CONTRACT = Contract(TARIFF, "tariff", Business.CHARGING, Branch.GOVERNANCE)
+
+REGIONS_MAX = 500
+"""Cities and prefectures of a large country: when a grid company leaves, all of them are looked through."""
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -150,6 +153,8 @@ def publish(host: Host, args: PublishArgs) -> None:
         host.fail(Code.GRID_COMPANY_UNKNOWN)
     if not is_well_formed(tariff):
         host.fail(Code.TARIFF_MALFORMED)
+    if plan is None and len(host.iterate(PLANS, b"", REGIONS_MAX)) == REGIONS_MAX:
+        host.fail(Code.REGIONS_TOO_MANY)
     start_ms = tariff.effective_from_ms
     if start_ms < host.now_ms + _settings(host).notice_ms:
         host.fail(Code.TARIFF_NOTICE)
@@ -200,15 +205,28 @@ def find(host: Host, args: TariffArgs) -> Tariff:
     return tariff
 
 
+@CONTRACT.internal(CompanyArgs, GOVERNANCE)
+def check_no_region(host: Host, args: CompanyArgs) -> None:
+    """Whether a company may leave: sessions of its regions would owe energy to nobody."""
+    for region, plan in host.iterate(PLANS, b"", REGIONS_MAX):
+        if args.company in _grids(host, region.decode(), plan):
+            host.fail(Code.GRID_COMPANY_NEEDED)
+
+
 def _check_owner(host: Host, tariff: Tariff, plan: Plan | None) -> None:
     """Whether the sender publishes its own prices in a region whose tariffs, in force and waiting, are its own."""
     if tariff.grid != host.company:
         host.fail(Code.NOT_GRID_COMPANY)
     if plan is None:
         host.fail(Code.REGION_OF_ANOTHER)
-    for from_ms in (in_force_from(plan, host.now_ms), plan.next_from_ms):
-        if find(host, TariffArgs(tariff.region, from_ms)).grid != host.company:
-            host.fail(Code.REGION_OF_ANOTHER)
+    if _grids(host, tariff.region, plan) != {host.company}:
+        host.fail(Code.REGION_OF_ANOTHER)
+
+
+def _grids(host: Host, region: str, plan: Plan) -> set[str]:
+    """The grid companies of a region's tariffs, in force and waiting."""
+    times_ms = (in_force_from(plan, host.now_ms), plan.next_from_ms)
+    return {find(host, TariffArgs(region, from_ms)).grid for from_ms in times_ms}
 
 
 def _settings(host: Host) -> Settings:
