@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from bench.consortium import Member
-from contracts.abi import GAS_LIMIT, encode_call
+from contracts.abi import encode_call
 from ledger.block import Receipt
 from ledger.codec import decode_trusted
 from ledger.keys import SoftSigner
-from ledger.transaction import Body, decode_transaction, sign_transaction
+from ledger.transaction import decode_transaction, sign_transaction
 
 ON_THE_WAY_MAX = 6_000
 """Payments submitted and not sealed yet: a few blocks, so that the next is full when the last is committed."""
@@ -27,19 +27,8 @@ VALID_MS = 300_000
 def sign_payment(payer: SoftSigner, payee: bytes, amount_fen: int, chain_id: bytes, salt: int) -> bytes:
     """A signed `money.pay` that is valid for some minutes; equal but for the salt, two are two payments."""
     call = encode_call("money", "pay", to=payee, amount_fen=amount_fen, memo=0)
-    body = Body(
-        chain_id=chain_id,
-        sender=payer.public_key,
-        branch=call.branch,
-        expiry_class=call.expiry_class,
-        contract=call.contract,
-        method=call.method,
-        args=call.args,
-        gas_limit=GAS_LIMIT,
-        valid_until_ms=time.time_ns() // 1_000_000 + VALID_MS,
-        salt=salt.to_bytes(8, "big"),
-    )
-    return sign_transaction(body, payer)
+    valid_until_ms = time.time_ns() // 1_000_000 + VALID_MS
+    return sign_transaction(call.body(chain_id, payer.public_key, valid_until_ms, salt.to_bytes(8, "big")), payer)
 
 
 def sign_payments(

@@ -12,7 +12,7 @@ from contracts.numbers import GOVERNANCE
 from ledger.block import Event
 from ledger.codec import Wire, decode, encode
 from ledger.errors import ClientError
-from ledger.transaction import Branch, ExpiryClass
+from ledger.transaction import Body, Branch, ExpiryClass
 
 GAS_LIMIT = 1_000_000
 """Enough for every method but those of governance; a block's gas is that of a full block of such calls."""
@@ -53,6 +53,21 @@ class EncodedCall(msgspec.Struct, frozen=True):
     expiry_class: ExpiryClass
     args: bytes
     gas_limit: int
+
+    def body(self, chain_id: bytes, sender: bytes, valid_until_ms: int, salt: bytes) -> Body:
+        """The body of the transaction that makes the call. Its salt (8 bytes) sets it apart from one like it."""
+        return Body(
+            chain_id=chain_id,
+            sender=sender,
+            branch=self.branch,
+            expiry_class=self.expiry_class,
+            contract=self.contract,
+            method=self.method,
+            args=self.args,
+            gas_limit=self.gas_limit,
+            valid_until_ms=valid_until_ms,
+            salt=salt,
+        )
 
 
 def describe() -> list[MethodDescription]:

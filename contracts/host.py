@@ -11,6 +11,7 @@ its gas stays charged.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
 
 import msgspec
@@ -314,23 +315,20 @@ class Host:
         if due_ms <= self.now_ms:
             raise OurError("schedule-past", f"contract {self.contract} schedules {method} for the past")
         self.charge(SCHEDULE_GAS)
-        contract, self.contract = self.contract, SYSTEM
         entry = ScheduledCall(method, encode(args), gas_limit)
-        self.put(SCHEDULE, schedule_key(due_ms, contract, call_id), entry)
-        self.contract = contract
+        with self._as_system() as contract:
+            self.put(SCHEDULE, schedule_key(due_ms, contract, call_id), entry)
 
     def cancel(self, due_ms: int, call_id: bytes) -> None:
         """Take back a scheduled call of this contract."""
-        contract, self.contract = self.contract, SYSTEM
-        self.delete(SCHEDULE, schedule_key(due_ms, contract, call_id))
-        self.contract = contract
+        with self._as_system() as contract:
+            self.delete(SCHEDULE, schedule_key(due_ms, contract, call_id))
 
     @property
     def timeline(self) -> Timeline:
         """Who votes on this block and the next ones, and within which limits. Costs gas by its size: ask once."""
-        contract, self.contract = self.contract, SYSTEM
-        decided = self.get(TIMELINE)
-        self.contract = contract
+        with self._as_system():
+            decided = self.get(TIMELINE)
         if decided is None:
             raise OurError("timeline-missing", "the state does not say who votes")
         return decided.timeline
@@ -352,10 +350,18 @@ class Host:
         ordered = tuple(sorted(observers, key=lambda observer: observer.name))
         terms = Terms(height, validators, ordered, parameters)
         kept = tuple(each for each in timeline if each.height < height)
-        contract, self.contract = self.contract, SYSTEM
-        self.put(TIMELINE, b"", Decided((*kept, terms)))
-        self.contract = contract
+        with self._as_system():
+            self.put(TIMELINE, b"", Decided((*kept, terms)))
         return terms
+
+    @contextmanager
+    def _as_system(self) -> Iterator[int]:
+        """Reach into the executor's own key space for the contract that calls, whose number it gives."""
+        contract, self.contract = self.contract, SYSTEM
+        try:
+            yield contract
+        finally:
+            self.contract = contract
 
     def verify(self, public_key: bytes, digest: bytes, signature: bytes) -> bool:
         """Whether a signature holds."""
