@@ -82,6 +82,9 @@ def fleet(
     piles: Annotated[int, typer.Option(min=1, help="Run the first so many registered piles.")] = 8,
     drivers: Annotated[int, typer.Option(min=0, help="So many drivers charge, again and again.")] = 0,
     seconds: Annotated[float | None, typer.Option(min=0, help="End after so long; else at Ctrl-C.")] = None,
+    flash: Annotated[
+        Path | None, typer.Option(help="Folder in which piles keep their memory through a restart; else they do not.")
+    ] = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Run many piles of a testnet in one process, each with an MQTT connection of its own."""
@@ -93,7 +96,7 @@ def fleet(
     from node.testnet.make import Testnet
 
     configure_logs(LogSection())
-    emit(uvloop.run(_until_signal(run_fleet(Testnet.load(folder), piles, drivers, seconds))), output)
+    emit(uvloop.run(_until_signal(run_fleet(Testnet.load(folder), piles, drivers, seconds, flash))), output)
 
 
 def join(app: typer.Typer) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from msgspec import structs
@@ -15,7 +16,7 @@ from msgspec import structs
 from contracts.genesis import consortium_of
 from devices.agent import PileAgent
 from devices.battery import Battery
-from devices.flash import MemoryFlash
+from devices.flash import FileFlash, MemoryFlash
 from devices.light_client import SealCache
 from devices.light_state import LightState
 from devices.mqtt import MqttSettings
@@ -59,6 +60,10 @@ class Charger:
         self._car = Battery.wanting(energy_wh, power_w), stay_ms
         self.agent.plug_in(self._car[0], self._clock.now_ms() + self._patience_ms)
 
+    def drive_off(self) -> None:
+        """The car that was there when the power was cut has left: its session ends."""
+        self.agent.plug_in(Battery.wanting(0, 0), self._clock.now_ms())
+
     def _on_effect(self, _: PileAgent, effect: Effect) -> None:
         """When the contactor closes for the first time, the stay begins."""
         if isinstance(effect, Contactor) and effect.closed and self._car:
@@ -70,9 +75,15 @@ class Charger:
 class Fleet:
     """Piles of a testnet."""
 
-    def __init__(self, testnet: Testnet, genesis: Genesis, clock: ChainClock, piles: Sequence[Pile]) -> None:
-        """Set up, not yet connected."""
+    def __init__(
+        self, testnet: Testnet, genesis: Genesis, clock: ChainClock, piles: Sequence[Pile], flash: Path | None = None
+    ) -> None:
+        """Set up, not yet connected. Piles keep their memory in files of the folder `flash` and go on from there; with
+        none they begin with the genesis, which they do not believe in after 90 days of chain time.
+        """
         self._cache = SealCache()
+        if flash:
+            flash.mkdir(parents=True, exist_ok=True)
         patience_ms = START_PATIENCE * genesis.parameters.session_start_max_ms
         anchor = LightState(
             chain_id=genesis.hash(), owner_key=b"", validators=genesis.validators, time_ms=genesis.time_ms
@@ -85,12 +96,15 @@ class Fleet:
                 testnet.signer("pile", pile.name),
                 clock,
                 _login(pile.name, testnet),
-                MemoryFlash(),
+                FileFlash(flash / f"{pile.name}.flash") if flash else MemoryFlash(),
                 self._cache,
                 on_effect,
             )
 
         self.chargers = {pile.name: Charger(clock, patience_ms, partial(agent, pile)) for pile in piles}
+        for charger in self.chargers.values():
+            if charger.agent.pile.state.session:
+                charger.drive_off()
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -146,9 +160,11 @@ def _config(pile: Pile, testnet: Testnet) -> PileConfig:
     )
 
 
-async def run_fleet(testnet: Testnet, count: int, drivers: int, seconds: float | None) -> dict[str, Any]:
+async def run_fleet(
+    testnet: Testnet, count: int, drivers: int, seconds: float | None, flash: Path | None = None
+) -> dict[str, Any]:
     """Run the first piles of a testnet whose nodes and broker run, for so long or until cancelled; what they did.
-    The first drivers charge at them, each at its own.
+    The first drivers charge at them, each at its own. `flash` as for `Fleet`.
 
     Raises ClientError `fleet-too-large` when fewer piles or drivers are registered.
     """
@@ -161,7 +177,7 @@ async def run_fleet(testnet: Testnet, count: int, drivers: int, seconds: float |
         message = f"{drivers} drivers wanted for {count} piles, {len(consortium.accounts)} are registered"
         raise ClientError("fleet-too-large", message)
     piles = [Pile(p.name, p.operator, p.latitude_e7, p.longitude_e7, p.power_w) for p in records]
-    fleet = Fleet(testnet, genesis, testnet.clock, piles)
+    fleet = Fleet(testnet, genesis, testnet.clock, piles, flash)
     motorists = [
         Motorist(testnet.signer("driver", driver.name), testnet.nodes[driver.home].api, pile.name)
         for driver, pile in zip(example_drivers(drivers), piles, strict=False)

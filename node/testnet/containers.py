@@ -36,11 +36,16 @@ def gateway_settings(company: str) -> dict[str, str]:
     }
 
 
-def write_certificates(root: Path, chain_id: bytes, gateways: Mapping[str, Path], piles: Iterable[str]) -> None:
-    """Make an authority for everybody at the broker, and what it signs: for the broker (with access rules), for each
-    gateway in its node's `config` folder, where the passphrase lies too, and for each pile.
+def write_certificates(
+    root: Path, authorities: Path, chain_id: bytes, gateways: Mapping[str, Path], piles: Iterable[str]
+) -> None:
+    """Make an authority for everybody at the broker, kept in `authorities` for those that come later or are revoked,
+    and what it signs: for the broker (with access rules), for each gateway in its node's `config` folder, where the
+    passphrase lies too, and for each pile.
     """
     authority = make_authority("PileChain testnet devices")
+    (authorities / "devices_ca.pem").write_bytes(authority[0])
+    write_secret(authorities / "devices_ca_key.pem", authority[1])
     broker, devices = root / "broker", root / DEVICES
     for folder in (broker, devices):
         folder.mkdir(exist_ok=True)

@@ -28,7 +28,7 @@ def add_home(testnet: Testnet, company: str, log_format: str = "console") -> tup
     else:
         at = NodeAddresses(*(f"127.0.0.1:{port}" for port in free_ports(3)))
     larger = replace(testnet, nodes=dict(sorted({**testnet.nodes, company: at}.items())))
-    write_home(larger, company, log_format)
+    write_home(larger, company, log_format, gateway=False)  # the broker knows it as little as its piles
     home = larger.home(company)
     shutil.copyfile(larger.root / GENESIS, home.genesis_file)
     larger.save()

@@ -29,13 +29,14 @@ from node.config import to_toml
 from node.home import Home, genesis_json, read_genesis
 from node.keystore import LIGHT, save_key
 from node.network.tls import make_authority, make_node_certificate, node_key
+from node.storage import files
 from node.testnet.consortium import COMPANIES, Company, Driver, Pile, consortium_of
 from node.testnet.containers import BROKER, LISTEN, addresses_of, gateway_settings, write_certificates, write_secret
 
 MANIFEST = "testnet.json"
 GENESIS = "genesis.json"
 AUTHORITY = "authority"
-"""Folder of the certificate authority: a company that joins later gets its certificate from it."""
+"""Folder of the certificate authorities: whoever joins later gets its certificate from them."""
 MQTT_BELOW_BASE = 26656 - 21883
 """The broker listens so far below the first node."""
 PORTS_PER_NODE = 10
@@ -104,9 +105,9 @@ class Testnet(Struct, frozen=True):
 
     def save(self) -> None:
         """Write the manifest. Raises OSError."""
-        manifest = self.root / MANIFEST
-        manifest.unlink(missing_ok=True)
-        write_secret(manifest, msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2) + b"\n")
+        files.replace(
+            self.root / MANIFEST, msgspec.json.format(msgspec.json.encode(self, enc_hook=str), indent=2) + b"\n"
+        )
 
     @staticmethod
     def exists(root: Path) -> bool:
@@ -174,7 +175,8 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
     authority, authority_key = make_authority("PileChain testnet")
     (root / AUTHORITY / "ca.pem").write_bytes(authority)
     write_secret(root / AUTHORITY / "ca_key.pem", authority_key)
-    members = [write_home(testnet, name, plan.log_format) for name in validators]
+    operators = {company.name for company in companies if "operator" in company.roles}
+    members = [write_home(testnet, name, plan.log_format, gateway=name in operators) for name in validators]
 
     def key_of(kind: str, name: str) -> bytes:
         return testnet.signer(kind, name).public_key
@@ -194,15 +196,17 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
     for path in (root / GENESIS, *(testnet.home(name).genesis_file for name in validators)):
         path.write_text(document, encoding="utf-8")
     if plan.containers:
-        gateways = {name: testnet.home(name).config_file.parent for name in validators if _has_piles(name, testnet)}
-        write_certificates(root, genesis.hash(), gateways, (pile.name for pile in plan.piles))
+        gateways = {name: testnet.home(name).config_file.parent for name in validators if name in operators}
+        write_certificates(root, root / AUTHORITY, genesis.hash(), gateways, (pile.name for pile in plan.piles))
     _write_account_files(testnet, plan)
     testnet.save()
     return testnet
 
 
-def write_home(testnet: Testnet, name: str, log_format: str) -> Validator:
-    """Make a company's home but for the genesis document: keys, certificate, settings. Returns it as a validator."""
+def write_home(testnet: Testnet, name: str, log_format: str, *, gateway: bool) -> Validator:
+    """Make a company's home but for the genesis document: keys, certificate, settings. Returns it as a validator. Where
+    there are piles it has a gateway; elsewhere none, for each gateway hears what every pile says.
+    """
     authority = testnet.root / AUTHORITY
     passphrase = secrets.token_hex(16).encode()
     ca = (authority / "ca.pem").read_bytes()
@@ -220,7 +224,7 @@ def write_home(testnet: Testnet, name: str, log_format: str) -> Validator:
     save_key(folder / "vote_key.json", vote_key, passphrase, LIGHT)
     save_key(folder / "company_key.json", company_key, passphrase, LIGHT)
     save_key(folder / "archive_key.json", testnet.signer("archive", name), passphrase, LIGHT)
-    (folder / "config.toml").write_text(_settings(name, testnet, log_format), encoding="utf-8")
+    (folder / "config.toml").write_text(_settings(name, testnet, log_format, gateway), encoding="utf-8")
     return Validator(name, company_key.public_key, vote_key.public_key, node_key(certificate))
 
 
@@ -269,18 +273,14 @@ def _signer(scheme: Scheme, seed: bytes, kind: str, name: str) -> SoftSigner:
     return SoftSigner.from_seed(scheme, sm3(Tag.KEY_SEED, seed, f"{kind}/{name}".encode()))
 
 
-def _has_piles(name: str, testnet: Testnet) -> bool:
-    return any(c.name == name and "operator" in c.roles for c in companies_of(len(testnet.nodes)))
-
-
-def _settings(name: str, testnet: Testnet, log_format: str) -> str:
+def _settings(name: str, testnet: Testnet, log_format: str, gateway: bool) -> str:
     at = testnet.nodes[name]
     clock = {} if testnet.clock == ChainClock() else msgspec.structs.asdict(testnet.clock)
     mqtt = {"broker": testnet.broker, "username": gateway_user(name), "password_file": "config/mqtt_password"}
     if testnet.certificates:
         at, mqtt = NodeAddresses(*LISTEN), gateway_settings(name)
-    if not _has_piles(name, testnet):
-        mqtt = {}  # no piles, no gateway: each one hears what every pile says
+    if not gateway:
+        mqtt = {}
     peers = {peer: addresses.p2p for peer, addresses in testnet.nodes.items() if peer != name}
     return to_toml(
         {

@@ -207,6 +207,7 @@ def test_F07_a_private_pile_whose_owners_company_has_left_ends_its_session_and_o
     assert session.stop((chain.now_ms + HOUR, 11_000)) == "done"
     assert ("Teld", "StarCharge") in [claim[:2] for claim in views.claims(chain.state)]
     assert chain.wallet("d1").balance_fen > 0
+    assert chain.call("d1", "money.pay", to=key("d0"), amount_fen=1, memo=0).code == Code.COMPANY_LEFT
     assert views.audit(chain.state) == []
     assert Session(chain, pile="Home-1").open("d0") == "company-left"
     another = pile(

@@ -9,7 +9,9 @@ from ledger.errors import ClientError
 from ledger.genesis import Profile
 from ledger.keys import Scheme
 from node.keystore import load_key
-from node.network.tls import broker_context, node_key
+from node.network.tls import broker_context, make_certificate, node_key
+from node.storage import files
+from node.testnet.join import add_home
 from node.testnet.make import (
     Testnet,
     TestnetPlan,
@@ -125,7 +127,38 @@ def test_F61_in_containers_names_take_the_place_of_ports_and_certificates_that_o
     files = home.path(mqtt.ca), home.path(mqtt.certificate), home.path(mqtt.key)
     context = broker_context(*files, home.passphrase(config))
     assert context.check_hostname
-    for path in (testnet.home("Teld").path(config.mqtt.key), testnet.root / "devices" / "pile-001.pem"):
+    authority = testnet.root / "authority"
+    authority_key = authority / "devices_ca_key.pem"
+    for path in (home.path(config.mqtt.key), testnet.root / "devices" / "pile-001.pem", authority_key):
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    ca = (authority / "devices_ca.pem").read_bytes()
+    assert ca == home.path(mqtt.ca).read_bytes()
+    late = tmp_path / "late.pem"
+    late.touch(0o600)
+    late.write_bytes(b"".join(make_certificate("pile-003", ca, authority_key.read_bytes())))
+    broker_context(home.path(mqtt.ca), late, None, b"")  # further piles get theirs from the same authority
     with pytest.raises(ClientError, match="testnet-exists"):
         make_testnet(tmp_path / "net", plan)
+
+
+@pytest.mark.parametrize("containers", [True, False])
+def test_F61_who_joins_later_has_no_gateway_whatever_its_name(tmp_path, containers):
+    """The broker knows neither it nor its piles; a section `mqtt` would name files that nobody makes."""
+    testnet = make_testnet(tmp_path / "net", TestnetPlan(nodes=8, containers=containers))
+    for company in ("Operator09", "Newcomer"):
+        testnet, home, _ = add_home(testnet, company)
+        assert not home.config().mqtt.broker
+        assert Testnet.load(testnet.root) == testnet
+
+
+def test_F61_a_testnets_manifest_is_never_missing(tmp_path, monkeypatch):
+    testnet = make_testnet(tmp_path / "net", TestnetPlan(base_port=0))
+    cut = OSError("the power is cut")
+
+    def fail(*_: object) -> None:
+        raise cut
+
+    monkeypatch.setattr(files, "rename", fail)
+    with pytest.raises(OSError, match="power"):
+        add_home(testnet, "Newcomer")
+    assert Testnet.load(testnet.root) == testnet

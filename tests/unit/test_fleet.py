@@ -1,0 +1,48 @@
+"""A fleet that starts again: its piles go on where their memory stands."""
+
+import time
+from pathlib import Path
+
+from devices.pile_states import Status
+from node.clock import ChainClock
+from node.demo.fleet import Fleet
+from node.testnet.make import Testnet, TestnetPlan, example_piles, make_testnet
+from tests.pile_bench import PileBench
+
+MINUTE = 60_000
+PILES = example_piles(2)
+
+
+def fleet(testnet: Testnet, clock: ChainClock, flash: Path | None) -> Fleet:
+    """Piles of a testnet, not connected."""
+    return Fleet(testnet, testnet.genesis(), clock, PILES, flash)
+
+
+def test_F61_piles_keep_what_they_know_in_files_and_forget_it_without(tmp_path):
+    testnet = make_testnet(tmp_path / "net", TestnetPlan(base_port=0, piles=PILES))
+    for flash, status in ((tmp_path / "flash", Status.FAULTED), (None, Status.AVAILABLE)):
+        fleet(testnet, testnet.clock, flash).chargers["pile-001"].agent.fault("meter")
+        again = fleet(testnet, testnet.clock, flash).chargers
+        assert again["pile-001"].agent.status is status
+        assert again["pile-002"].agent.status is Status.AVAILABLE
+
+
+def test_F61_a_car_that_charged_when_the_power_was_cut_has_left_when_it_is_back(tmp_path):
+    """Its session is stopped: nobody would ever unplug it, and the pile would serve no other car."""
+    testnet = make_testnet(tmp_path / "net", TestnetPlan(base_port=0, piles=PILES))
+    bench = PileBench(tmp_path)
+    bench.do(bench.pile.plug_in(bench.now_ms))
+    bench.down(bench.open())
+    bench.tick(10 * MINUTE, 7_000)
+    assert bench.flows()
+    flash = tmp_path / "flash"
+    flash.mkdir()
+    (flash / "pile-001.flash").write_bytes(bench.flash)
+    clock = ChainClock(bench.now_ms + MINUTE, time.time_ns() // 1_000_000)
+    agent = fleet(testnet, clock, flash).chargers["pile-001"].agent
+    agent.set_limit(7_000)  # time passes
+    session = agent.pile.state.session
+    assert session is not None
+    assert session.ended
+    assert not agent.closed
+    assert agent.pile.meter_wh == bench.pile.meter_wh
