@@ -200,6 +200,8 @@ def test_F07_a_regulator_gets_its_voice_back_without_a_regulator():
     vote_key(chain, "Regulator", "second vote Regulator")
     assert decide(chain, (*OTHERS, "Teld"), "propose_admit", **newcomer()) == [0] * 5
     assert views.company(chain.state, "Newco") is None, "with no regulator nobody else is let in"
+    assert decide(chain, OTHERS, "propose_keys", company="Teld", company_key=key("Teld anew")) == [0] * 4
+    assert company_keys(chain, "Teld") == (key("Teld"),), "nor gets anybody else's keys"
     assert decide(chain, OTHERS, "propose_vote", company="Regulator")[-1] == 0
     settle_in(chain)
     assert "Regulator" in votes(chain)
