@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from devices.flash import with_checksum
 from devices.pile_states import Status
 from node.clock import ChainClock
 from node.demo.fleet import Fleet
@@ -37,7 +38,7 @@ def test_F61_a_car_that_charged_when_the_power_was_cut_has_left_when_it_is_back(
     assert bench.flows()
     flash = tmp_path / "flash"
     flash.mkdir()
-    (flash / "pile-001.flash").write_bytes(bench.flash)
+    (flash / "pile-001.flash").write_bytes(with_checksum(bench.flash))
     clock = ChainClock(bench.now_ms + MINUTE, time.time_ns() // 1_000_000)
     agent = fleet(testnet, clock, flash).chargers["pile-001"].agent
     agent.set_limit(7_000)  # time passes
