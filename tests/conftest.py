@@ -2,14 +2,13 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests.small_disk import SmallDisk
+from tests.small_disk import SmallDisk, small_disk_at
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -59,10 +58,8 @@ def small_disk(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Small
     """A disk of 2 MiB, or of the size that the test's parameter names."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    size = getattr(request, "param", "2m")
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "pilechain-test", str(folder)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"a disk can be mounted by root only: {made.stderr.strip()}")
-    yield SmallDisk(folder)
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    try:
+        with small_disk_at(folder, getattr(request, "param", "2m")) as disk:
+            yield disk
+    except PermissionError as error:
+        pytest.skip(str(error))

@@ -3,12 +3,16 @@
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Sequence
+from math import inf
+from typing import Any
 
 import aiohttp
 from msgspec import Struct
 
 from contracts.abi import GAS_LIMIT, encode_call
+from contracts.codes import Code
 from devices.light_client import LightClient, SealCache
 from devices.light_state import LightState
 from devices.wire import ReceiptProof
@@ -35,6 +39,14 @@ REFUSALS = frozenset({"transaction-chain", "transaction-expired", "transaction-t
 """Codes with which a node says that it has not taken the transaction."""
 FORGETFUL, OVERSPENDING, STALE = 0.06, 0.03, 0.02
 """Shares of payments that are sent once without waiting, that cannot be paid, and that are out of date."""
+AGAIN = 0.15
+"""Share of a payer's turns in which it sends something again for which it holds a receipt."""
+AGAIN_KEPT = 20
+"""So many of its newest receipts a payer can do that with: it makes two payments a second, and they are valid for two
+minutes.
+"""
+FRESH_S = 10.0
+"""So long after its start a node is asked again before the others."""
 
 
 class Node(Struct, frozen=True):
@@ -58,12 +70,18 @@ class Clients:
         """Newest that anybody has a receipt of."""
         self.advances_s: list[float] = []
         """When it rose."""
+        self.started_s: dict[str, float] = {}
+        """Node → when a process of it was last killed or started again."""
         self.acknowledged = asyncio.Event()
         """Set and replaced at each receipt from a new height."""
         self._web = web
         state = LightState(self.chain_id, b"", validators=genesis.validators, time_ms=genesis.time_ms)
         self._light = LightClient(state, SealCache())
-        self._results: dict[int, bytes] = {}
+
+    def just_started(self) -> list[Node]:
+        """Nodes that may have forgotten something."""
+        now_s = time.monotonic()
+        return [node for node in self.nodes if now_s - self.started_s.get(node.name, -inf) < FRESH_S]
 
     async def until_above(self, height: int) -> None:
         """Return when a receipt from above a height has come."""
@@ -72,17 +90,11 @@ class Clients:
 
     async def post(self, node: Node, payment: Payment, raw: bytes, wait: bool) -> None:
         """Submit, and note what became of it."""
-        query = f"?wait=sealed&timeout_ms={SEALED_MS_MAX}" if wait else ""
         try:
-            async with self._web.post(
-                f"{node.api}/v1/transactions{query}", data=raw, headers={"Content-Type": "application/octet-stream"}
-            ) as answer:
-                status, content = answer.status, await answer.json(content_type=None)
-        except TimeoutError:
-            payment.doubtful = True
-            self.history.requests["no answer"] += 1
-            self.history.wrong.append(f"{node.name} did not answer a submission within {ANSWER_S_MAX:.0f} s")
-            return
+            status, content = await self._submit(node, raw, wait)
+        except aiohttp.ClientConnectorError:
+            self.history.requests["not connected"] += 1
+            return  # nothing was sent
         except (aiohttp.ClientError, OSError, ValueError):
             payment.doubtful = True
             self.history.requests["connection lost"] += 1
@@ -98,8 +110,48 @@ class Clients:
         else:
             payment.doubtful = True
 
-    def _take(self, node: Node, payment: Payment, raw: bytes, answer: dict) -> None:
-        """Believe a receipt if its proof holds, as a light client would."""
+    async def post_again(self, node: Node, payment: Payment, raw: bytes, wait: bool) -> None:
+        """Submit what has been acknowledged. A node that waits finds the same receipt; one that only submits asks its
+        core, which knows the transaction, or still lags behind the block that holds it. The stores tell whether it
+        was executed again.
+        """
+        try:
+            status, content = await self._submit(node, raw, wait)
+        except (aiohttp.ClientError, OSError, ValueError):
+            self.history.requests["again: connection lost"] += 1
+            return
+        when = "just started" if node in self.just_started() else "again"
+        self.history.requests[f"{when}: {'sealed' if status == 200 else content.get('code', 'accepted')}"] += 1
+        if status == 200 and (found := self._proven(node, raw, content)) and found != payment.acknowledged:
+            self.history.wrong.append(f"{node.name} gave another receipt of {payment.id.hex()[:12]} than before")
+
+    async def _submit(self, node: Node, raw: bytes, wait: bool) -> tuple[int, dict[str, Any]]:
+        """Status and content of the answer. Raises as the web client does; what never ends is noted as wrong."""
+        query = f"?wait=sealed&timeout_ms={SEALED_MS_MAX}" if wait else ""
+        try:
+            async with self._web.post(
+                f"{node.api}/v1/transactions{query}", data=raw, headers={"Content-Type": "application/octet-stream"}
+            ) as answer:
+                return answer.status, await answer.json(content_type=None)
+        except TimeoutError:
+            self.history.wrong.append(f"{node.name} did not answer a submission within {ANSWER_S_MAX:.0f} s")
+            raise
+
+    def _take(self, node: Node, payment: Payment, raw: bytes, answer: dict[str, Any]) -> None:
+        """Keep a receipt that is proven."""
+        found = self._proven(node, raw, answer)
+        if not found:
+            return
+        payment.acknowledged = found
+        payment.acknowledged_s, payment.acknowledged_by = time.monotonic(), node.name
+        if found.height > self.height:
+            self.height = found.height
+            self.advances_s.append(payment.acknowledged_s)
+            self.acknowledged.set()
+            self.acknowledged = asyncio.Event()
+
+    def _proven(self, node: Node, raw: bytes, answer: dict[str, Any]) -> Executed | None:
+        """A receipt, if its proof holds, as a light client would see it."""
         proof = answer["proof"]
         sealed = decode(SealedHeader, bytes.fromhex(proof["sealed_header"]))
         receipt = bytes.fromhex(answer["receipt_raw"])
@@ -114,16 +166,10 @@ class Clients:
         height = answer["height"]
         if not verdict.true:
             self.history.wrong.append(f"{node.name}: a receipt at height {height} is not proven: {verdict.code}")
-            return
-        if self._results.setdefault(height, sealed.result) != sealed.result:
-            self.history.wrong.append(f"two results are sealed at height {height}")
-        payment.acknowledged = Executed(height, answer["index"], receipt)
-        payment.acknowledged_s, payment.acknowledged_by = time.monotonic(), node.name
-        if height > self.height:
-            self.height = height
-            self.advances_s.append(payment.acknowledged_s)
-            self.acknowledged.set()
-            self.acknowledged = asyncio.Event()
+            return None
+        if not self.history.saw_sealed(height, sealed):
+            self.history.wrong.append(f"two blocks are sealed at height {height}")
+        return Executed(height, answer["index"], receipt)
 
     async def read(self, node: Node, account: bytes) -> None:
         """Ask for a balance."""
@@ -171,11 +217,16 @@ class Payer:
         self._payee = payee
         self._rng = random.Random(seed)
         self._count = 0
+        self._kept: deque[tuple[Payment, bytes]] = deque(maxlen=AGAIN_KEPT)
+        """Acknowledged, and still valid."""
 
     async def run(self) -> None:
         """Until told to stop."""
         clients, rng = self._clients, self._rng
         while not clients.stopping.is_set():
+            if self._kept and rng.random() < AGAIN:
+                await self._send_again()
+                continue
             payment, raw = self._next()
             clients.history.payments.append(payment)
             if rng.random() < FORGETFUL:
@@ -185,6 +236,8 @@ class Payer:
                 )
             else:
                 await self.ask(payment, raw)
+            if payment.acknowledged:
+                self._kept.append((payment, raw))
             await clients.pause(rng.uniform(0, 2 * PAUSE_S))
 
     async def ask(self, payment: Payment, raw: bytes, node: Node | None = None) -> None:
@@ -197,8 +250,15 @@ class Payer:
             if not payment.acknowledged:
                 await clients.pause(self._rng.uniform(0, 2 * PAUSE_S))
 
-    def pay(self, amount_fen: int, valid_ms: int = VALID_MS) -> tuple[Payment, bytes]:
-        """A signed payment."""
+    async def _send_again(self) -> None:
+        """Something acknowledged, rather to a node that has just been started again."""
+        clients, rng = self._clients, self._rng
+        payment, raw = rng.choice(self._kept)
+        node = rng.choice(clients.just_started() or clients.nodes)
+        await clients.post_again(node, payment, raw, rng.random() < 0.3)
+
+    def pay(self, amount_fen: int, valid_ms: int = VALID_MS, code: int = Code.DONE) -> tuple[Payment, bytes]:
+        """A signed payment, and the code that it must have if it is executed."""
         self._count += 1
         call = encode_call("money", "pay", to=self._payee, amount_fen=amount_fen, memo=self._count)
         body = Body(
@@ -215,12 +275,12 @@ class Payer:
         )
         raw = sign_transaction(body, self._key)
         id_ = decode_transaction(raw).id
-        return Payment(id_, self._key.public_key, self._payee, amount_fen, time.monotonic()), raw
+        return Payment(id_, self._key.public_key, self._payee, amount_fen, time.monotonic(), code), raw
 
     def _next(self) -> tuple[Payment, bytes]:
         kind = self._rng.random()
         if kind < OVERSPENDING:
-            return self.pay(10**12)
+            return self.pay(10**12, code=Code.OVERSPENT)
         if kind < OVERSPENDING + STALE:
             # Older than a clock that is an hour slow.
             return self.pay(1, -2 * 3_600_000)

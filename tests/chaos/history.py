@@ -8,7 +8,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from contracts import views
-from ledger.block import Receipt
+from ledger.block import Receipt, SealedHeader
 from ledger.codec import decode, encode
 from ledger.transaction import decode_transaction
 from node.storage.reader import LedgerReader, Snapshot
@@ -22,9 +22,9 @@ class Executed(Struct, frozen=True):
     receipt: bytes
 
     @property
-    def done(self) -> bool:
-        """Whether it moved the money."""
-        return decode(Receipt, self.receipt).code == 0
+    def code(self) -> int:
+        """What its receipt says: 0 if it moved the money."""
+        return decode(Receipt, self.receipt).code
 
 
 @dataclass
@@ -36,7 +36,9 @@ class Payment:
     payee: bytes
     amount_fen: int
     submitted_s: float
-    """On the steady clock, as all times here."""
+    """Before it was first sent. On the steady clock, as all times here."""
+    code: int = 0
+    """That its receipt must have, if it is executed."""
     doubtful: bool = False
     """A node may have taken it: no answer came, or one that promises nothing."""
     refused: str = ""
@@ -73,6 +75,8 @@ class History:
     """Account → what it began with."""
     payments: list[Payment] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    sealed: dict[int, bytes] = field(default_factory=dict)
+    """Height → header and result that a client has seen sealed there."""
     requests: Counter[str] = field(default_factory=Counter)
     """By how they ended."""
     wrong: list[str] = field(default_factory=list)
@@ -81,6 +85,11 @@ class History:
     def outcomes(self) -> Counter[str]:
         """How many of each."""
         return Counter(payment.outcome for payment in self.payments)
+
+    def saw_sealed(self, height: int, sealed: SealedHeader) -> bool:
+        """Note a block whose seal a client has checked; whether nobody has seen another one sealed at this height."""
+        block = encode((sealed.header, sealed.result))
+        return self.sealed.setdefault(height, block) == block
 
 
 class Chain(Struct, frozen=True):
@@ -133,7 +142,14 @@ def violations(history: History, chains: Mapping[str, Chain]) -> list[str]:
             found.append(f"{name} has another chain")
         elif len(chain.blocks) < len(newest.blocks):
             found.append(f"{name} ends at height {len(chain.blocks)}, others at {len(newest.blocks)}")
+        # All nodes together may have another history than the one that they proved to clients.
+        found += [
+            f"{name} has not the block that was sealed at height {height}"
+            for height, block in sorted(history.sealed.items())
+            if chain.blocks[height - 1 : height] != (block,)
+        ]
         found += [f"{name}: {sentence}" for sentence in _wrong_with_payments(history.payments, chain)]
+        found += [f"{name}: {sentence}" for sentence in _wrong_with_order(history.payments, chain)]
         found += [f"{name}: {sentence}" for sentence in _wrong_with_wallets(history, chain)]
     return found + _wrong_with_reads(history, newest)
 
@@ -146,6 +162,8 @@ def _wrong_with_payments(payments: Sequence[Payment], chain: Chain) -> list[str]
             found.append(f"{told} was executed {len(places)} times, at {[place.height for place in places]}")
         if places and payment.id not in chain.indexed:
             found.append(f"{told} stands at height {places[0].height} and is not found there")
+        if places and places[0].code != payment.code:
+            found.append(f"{told} was executed with code {places[0].code}, not {payment.code}")
         if payment.outcome == "refused" and places:
             found.append(f"{told} was refused ({payment.refused}) and executed at height {places[0].height}")
         if payment.acknowledged and not places:
@@ -156,12 +174,31 @@ def _wrong_with_payments(payments: Sequence[Payment], chain: Chain) -> list[str]
     return found + [f"{id_.hex()[:12]} was executed and never submitted" for id_ in sorted(strangers)]
 
 
+def _wrong_with_order(payments: Sequence[Payment], chain: Chain) -> list[str]:
+    """What was submitted after an acknowledgement stands above the height that was acknowledged: that block was
+    complete. (Two in one block are in no order that a client could tell.)
+    """
+    known = sorted((each.acknowledged_s, each.acknowledged.height) for each in payments if each.acknowledged)
+    found = []
+    newest, at = 0, 0
+    for payment in sorted(payments, key=lambda payment: payment.submitted_s):
+        while at < len(known) and known[at][0] < payment.submitted_s:
+            newest = max(newest, known[at][1])
+            at += 1
+        found += [
+            f"{payment.id.hex()[:12]} stands at height {place.height} and was submitted after {newest} was known"
+            for place in chain.executed.get(payment.id, [])
+            if place.height <= newest
+        ]
+    return found
+
+
 def _moves(payments: Sequence[Payment], chain: Chain) -> list[tuple[int, bytes, int]]:
     """(height, account, fen) of every executed payment, in chain order."""
     moves = []
     for payment in payments:
         for place in chain.executed.get(payment.id, []):
-            if place.done:
+            if place.code == 0:
                 moves.append((place.height, payment.payer, -payment.amount_fen))
                 moves.append((place.height, payment.payee, payment.amount_fen))
     return sorted(moves, key=lambda move: move[0])

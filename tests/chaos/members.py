@@ -2,14 +2,15 @@
 # ruff: noqa: ASYNC110 (processes have no event to wait for)
 
 import asyncio
-import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,15 @@ from node.ipc.status import core_status
 from node.testnet.make import Testnet
 from tests.chaos.plan import Fault, Kind
 from tests.chaos.proxy import Condition, Proxy
+from tests.small_disk import SmallDisk
 
 LOOK_S = 0.05
 APPEAR_S_MAX = 60.0
 """For a process to be there on a loaded machine; starting takes a second."""
 STATUS_S_MAX = 2.0
 STOP_S_MAX = 40.0
-DISK_BYTES = 256 << 20
+DISK_SIZE = "256m"
 """Of the memory disk: below a quarter of it the node calls it full; 200 faults write a tenth."""
-PAGE_BYTES = 4096
 REORDER_JITTER_MS = 300
 REORDER_S = 0.5
 """Between two replacements of a connection."""
@@ -45,6 +46,12 @@ class Member:
         self.restarting = asyncio.Lock()
         self.is_down = False
         """By a fault, not by its own."""
+        self.disk: SmallDisk | None = None
+        """That its data is on, if it can be filled."""
+        self.peak_mib: Counter[str] = Counter()
+        """Part → most memory that a process of it ever held, as far as it has been looked at."""
+        self._stops: Counter[int] = Counter()
+        """Process → how many faults have stopped it."""
         self._peers = peers
         self._process: subprocess.Popen[bytes]
 
@@ -68,12 +75,14 @@ class Member:
 
     def kill(self) -> None:
         """Kill -9 of the supervisor; the kernel kills its children."""
+        self.look_at_memory()
         self.is_down = True
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> None:
         """SIGTERM: an orderly stop begins."""
+        self.look_at_memory()
         self._process.terminate()
 
     async def ended(self) -> int:
@@ -107,10 +116,30 @@ class Member:
                 await asyncio.sleep(LOOK_S)
         return pid
 
-    def signal(self, part: str, pid: int, number: signal.Signals) -> None:
-        """Send a signal to a part, if it still is this process."""
-        if self.pids().get(part) == pid:
-            os.kill(pid, number)
+    async def signal(self, part: str, number: signal.Signals) -> int:
+        """Send a signal to a part; the process that got it. Raises as `pid`."""
+        while True:
+            pid = await self.pid(part)
+            with suppress(ProcessLookupError):  # it has just died
+                os.kill(pid, number)
+                return pid
+
+    async def kill_part(self, part: str) -> None:
+        """Kill -9 of core or edge; the supervisor starts it again."""
+        self.look_at_memory()
+        await self.signal(part, signal.SIGKILL)
+
+    @asynccontextmanager
+    async def stopped(self, part: str) -> AsyncIterator[None]:
+        """SIGSTOP of core or edge, and SIGCONT when the last of the faults that stopped this process is over."""
+        pid = await self.signal(part, signal.SIGSTOP)
+        self._stops[pid] += 1
+        try:
+            yield
+        finally:
+            self._stops[pid] -= 1
+            if not self._stops[pid] and self.pids().get(part) == pid:
+                os.kill(pid, signal.SIGCONT)
 
     async def status(self) -> dict[str, Any] | None:
         """What core says of itself; None if it does not answer."""
@@ -120,88 +149,64 @@ class Member:
         except (ClientError, TimeoutError):
             return None
 
-    def memory_mib(self) -> dict[str, int]:
-        """Resident memory by part."""
-        found = {}
+    def look_at_memory(self) -> None:
+        """Note the most resident memory that each of its processes has held since its start."""
         for part, pid in self.pids().items():
             with suppress(OSError):
-                pages = Path(f"/proc/{pid}/statm").read_text().split()[1]
-                found[part] = int(pages) * os.sysconf("SC_PAGE_SIZE") >> 20
-        return found
+                found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(encoding="ascii"))
+                self.peak_mib[part] = max(self.peak_mib[part], int(found[1]) >> 10 if found else 0)
 
 
-@contextmanager
-def small_disk(folder: Path) -> Iterator[bool]:
-    """A memory disk of its own under a folder, gone afterwards; False where this user may not mount one."""
-    folder.mkdir(parents=True, exist_ok=True)
-    options = f"size={DISK_BYTES},mode=0700"
-    command = ["mount", "-t", "tmpfs", "-o", options, "pilechain-chaos", str(folder)]
-    if os.geteuid() != 0 or subprocess.run(command, capture_output=True).returncode:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(ballast: Path, left_bytes: int) -> None:
-    """Leave so much room on the disk of a file, as a log that grows does: piece by piece, until not a page fits."""
-    piece = 1 << 20
-    with ballast.open("wb", buffering=0) as file:
-        while True:
-            room = os.statvfs(file.fileno())
-            wanted = min(piece, room.f_bavail * room.f_bsize - left_bytes) if left_bytes else piece
-            if wanted <= 0:
-                return
-            try:
-                file.write(bytes(wanted))
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
-                if piece == PAGE_BYTES:
-                    return
-                piece = PAGE_BYTES
+Hold = Callable[[], Awaitable[None]]
 
 
 class Injector:
     """Makes faults happen and ends them."""
 
-    def __init__(self, members: dict[str, Member], proxy: Proxy) -> None:
-        """Strike these members, and the ways between them."""
+    def __init__(self, members: dict[str, Member], proxy: Proxy, wrong: list[str]) -> None:
+        """Strike these members, and the ways between them; `wrong` is told of orderly stops that end in disorder."""
         self._members = members
         self._proxy = proxy
+        self._wrong = wrong
 
-    async def strike(self, fault: Fault, hold: Callable[[], Awaitable[None]]) -> None:
-        """One fault, from its begin to its end. It lasts until `hold()` returns, where it can be made to last."""
+    async def strike(self, fault: Fault, hold: Hold) -> None:
+        """One fault, from its begin to its end. It lasts until `hold()` returns, where it can be made to last, and
+        until it has met something: a fault that befalls nothing never ends.
+        """
         await asyncio.sleep(fault.begin_s)
         match fault.kind:
             case Kind.KILL_CORE | Kind.KILL_EDGE:
-                part = fault.kind.removeprefix("kill ")
-                member = self._members[fault.victim]
-                member.signal(part, await member.pid(part), signal.SIGKILL)
+                await self._members[fault.victim].kill_part(fault.kind.removeprefix("kill "))
             case Kind.KILL_NODE | Kind.POWER_CUT:
                 await self._restart([self._members[fault.victim]] if fault.victim else [*self._members.values()], hold)
             case Kind.CLOCK:
                 await self._wrong_clock(self._members[fault.victim], fault.strength, hold)
             case Kind.STOP_CORE | Kind.STOP_CORE_LONG | Kind.STOP_EDGE:
-                await self._pause(self._members[fault.victim], fault.kind.split()[1], hold)
+                async with self._members[fault.victim].stopped(fault.kind.split()[1]):
+                    await hold()
             case Kind.HALF_OPEN:
-                for other in self._others(fault.victim):
-                    self._proxy.leave_half_open(fault.victim, other)
+                while not self._each(self._proxy.leave_half_open, fault.victim):
+                    await asyncio.sleep(LOOK_S)
             case Kind.REORDER:
                 await self._reorder(fault.victim, hold)
             case Kind.FULL_DISK:
-                ballast = self._members[fault.victim].home.ledger.parent / "ballast"
-                try:
-                    await asyncio.to_thread(fill, ballast, fault.strength)
-                    await hold()
-                finally:
-                    ballast.unlink(missing_ok=True)
+                await self._fill_disk(self._members[fault.victim], fault.strength, hold)
             case _:
                 await self._disturb(fault, hold)
 
-    async def _restart(self, members: Sequence[Member], hold: Callable[[], Awaitable[None]]) -> None:
+    async def _fill_disk(self, member: Member, left_bytes: int, hold: Hold) -> None:
+        """At least until the core itself says that it has no room."""
+        if member.disk is None:
+            raise ValueError(f"the disk of {member.company} cannot be filled")
+        try:
+            await asyncio.to_thread(member.disk.fill, left_bytes)
+            while not (status := await member.status()) or not status["disk_full"]:
+                await asyncio.sleep(LOOK_S)
+            await hold()
+        finally:
+            member.disk.make_room()
+
+    async def _restart(self, members: Sequence[Member], hold: Hold) -> None:
         for member in members:
             await member.restarting.acquire()
         try:
@@ -214,12 +219,13 @@ class Injector:
             for member in members:
                 member.restarting.release()
 
-    async def _wrong_clock(self, member: Member, offset_ms: int, hold: Callable[[], Awaitable[None]]) -> None:
+    async def _wrong_clock(self, member: Member, offset_ms: int, hold: Hold) -> None:
         async with member.restarting:
             for clock_offset_ms in (offset_ms, 0):
                 member.is_down = True
                 member.stop()
-                await member.ended()
+                if status := await member.ended():
+                    self._wrong.append(f"{member.company}: its supervisor ended with status {status}")
                 member.start(clock_offset_ms)
                 if clock_offset_ms:
                     await member.pid("core")
@@ -228,29 +234,20 @@ class Injector:
                             await asyncio.sleep(LOOK_S)
                     await hold()
 
-    async def _pause(self, member: Member, part: str, hold: Callable[[], Awaitable[None]]) -> None:
-        pid = await member.pid(part)
-        member.signal(part, pid, signal.SIGSTOP)
-        try:
-            await hold()
-        finally:
-            member.signal(part, pid, signal.SIGCONT)
-
-    async def _reorder(self, victim: str, hold: Callable[[], Awaitable[None]]) -> None:
+    async def _reorder(self, victim: str, hold: Hold) -> None:
         condition, ways = Condition(jitter_ms=REORDER_JITTER_MS), self._ways(victim)
         self._proxy.impose(condition, ways)
         held = asyncio.ensure_future(hold())
+        replaced = 0
         try:
-            while not held.done():
-                await asyncio.wait([held], timeout=REORDER_S)
-                for other in self._others(victim):
-                    self._proxy.replace(victim, other)
-            await held
+            while not held.done() or not replaced:
+                await asyncio.sleep(REORDER_S)
+                replaced += self._each(self._proxy.replace, victim)
         finally:
             held.cancel()
             self._proxy.lift(condition, ways)
 
-    async def _disturb(self, fault: Fault, hold: Callable[[], Awaitable[None]]) -> None:
+    async def _disturb(self, fault: Fault, hold: Hold) -> None:
         ways = self._ways(fault.victim)
         match fault.kind:
             case Kind.CUT:
@@ -266,11 +263,18 @@ class Injector:
                 condition = Condition(bytes_per_s=fault.strength)
             case _:
                 raise ValueError(fault.kind)
+        touched = self._proxy.touched(ways)
         self._proxy.impose(condition, ways)
         try:
             await hold()
+            while self._proxy.touched(ways) == touched:
+                await asyncio.sleep(LOOK_S)
         finally:
             self._proxy.lift(condition, ways)
+
+    def _each(self, act: Callable[[str, str], int], victim: str) -> int:
+        """Do something to a member's connections with each other one; how many there were."""
+        return sum([act(victim, other) for other in self._others(victim)])
 
     def _others(self, victim: str) -> list[str]:
         return [name for name in self._members if name != victim]

@@ -45,6 +45,10 @@ class Kind(StrEnum):
 
 RESTARTS = (Kind.KILL_NODE, Kind.CLOCK, Kind.POWER_CUT)
 """A member can have one of these at a time."""
+STARTS_ANEW = (*RESTARTS, Kind.KILL_CORE, Kind.KILL_EDGE)
+"""After these a process knows only what its disk does."""
+BRIEF = (Kind.KILL_CORE, Kind.KILL_EDGE, Kind.HALF_OPEN, Kind.STOP_CORE)
+"""Over at once, or before a view is: no block need be sealed meanwhile."""
 DURATIONS_S: dict[Kind, tuple[float, float]] = {
     Kind.KILL_CORE: (0, 0),
     Kind.KILL_EDGE: (0, 0),
@@ -55,7 +59,7 @@ DURATIONS_S: dict[Kind, tuple[float, float]] = {
     Kind.CUT: (1, 6),
     Kind.BLACK_HOLE: (1, 8),
     Kind.ONE_WAY: (1, 6),
-    Kind.HALF_OPEN: (0, 2),
+    Kind.HALF_OPEN: (0, 0),
     Kind.DELAY: (2, 6),
     Kind.SLOW_LINE: (2, 6),
     Kind.REORDER: (2, 5),

@@ -45,6 +45,8 @@ class Line:
         self._conditions: list[Condition] = []
         self._open = asyncio.Event()
         self._open.set()
+        self.touched = 0
+        """How often a condition met something: a piece of data that it slowed or held, a connection that it ended."""
 
     def impose(self, condition: Condition) -> None:
         """Make a condition hold, beside those that do."""
@@ -69,15 +71,18 @@ class Line:
 
     async def until_open(self) -> None:
         """Return when nothing holds the line."""
+        self.touched += not self._open.is_set()
         await self._open.wait()
 
     def delay_s(self) -> float:
         """Of the chunk that enters now."""
+        self.touched += any(each.delay_ms or each.jitter_ms for each in self._conditions)
         return sum(each.delay_ms + self._rng.uniform(0, each.jitter_ms) for each in self._conditions) / 1000
 
     def sending_s(self, size_bytes: int) -> float:
         """How long a chunk occupies the line."""
         rates = [condition.bytes_per_s for condition in self._conditions if condition.bytes_per_s]
+        self.touched += bool(rates)
         return size_bytes / min(rates) if rates else 0.0
 
 
@@ -219,6 +224,8 @@ class _Wire:
         try:
             await self._forth.until_open()  # the far end does not hear of a connection whose first packet is lost
             if self._forth.refused or self._back.refused:
+                for line in (self._forth, self._back):
+                    line.touched += line.refused
                 return
             async with asyncio.timeout(CONNECT_S_MAX):
                 far = await asyncio.open_connection(*self._target)
@@ -265,6 +272,7 @@ class Proxy:
             self._lines[way].impose(condition)
             if condition.refused:
                 for connection in self._between(way):
+                    self._lines[way].touched += 1
                     connection.reset()
 
     def lift(self, condition: Condition, ways: Iterable[tuple[str, str]]) -> None:
@@ -272,16 +280,27 @@ class Proxy:
         for way in ways:
             self._lines[way].lift(condition)
 
-    def replace(self, one: str, other: str) -> None:
-        """Have the connection between two members dialled again while its last bytes are on the way."""
-        for connection in self._between((one, other)):
-            connection.replace()
+    def touched(self, ways: Iterable[tuple[str, str]]) -> int:
+        """How often conditions have met something on these ways."""
+        return sum(self._lines[way].touched for way in ways)
 
-    def leave_half_open(self, one: str, other: str) -> None:
-        """Cut `one` off from `other`, which is not told of it."""
-        for way, near in (((one, other), False), ((other, one), True)):
-            for connection in list(self._wires[way].connections):
-                connection.leave_half_open(near=near)
+    def replace(self, one: str, other: str) -> int:
+        """Have the connections between two members dialled again while their last bytes are on the way; how many."""
+        connections = self._between((one, other))
+        for connection in connections:
+            connection.replace()
+        return len(connections)
+
+    def leave_half_open(self, one: str, other: str) -> int:
+        """Cut `one` off from `other`, which is not told of it; how many connections there were."""
+        found = [
+            (connection, near)
+            for way, near in (((one, other), False), ((other, one), True))
+            for connection in self._wires[way].connections
+        ]
+        for connection, near in found:
+            connection.leave_half_open(near=near)
+        return len(found)
 
     def _between(self, way: tuple[str, str]) -> list[_Connection]:
         return [*self._wires[way].connections, *self._wires[way[::-1]].connections]

@@ -18,9 +18,11 @@ class WaveOutcome(Struct, frozen=True):
     seconds: float
     """From its begin to the end of its last fault."""
     gap_s: float
-    """Longest time in it in which no client got a receipt from a new height."""
+    """Longest time, from its begin until the chain had gone on after it, in which no client got a receipt from a new
+    height.
+    """
     chain_s: float
-    """From the end of the faults until a client had a receipt from a new block."""
+    """From the end of the faults until a client had a receipt from a second new block."""
     members_s: dict[str, float]
     """Until each member voted, had reached the others, was connected to all, and its API told of it; the members are
     asked one after the other.
@@ -47,12 +49,15 @@ class Report(Struct, frozen=True):
     payments: dict[str, int]
     """By outcome."""
     executed: int
+    done: int
+    """Of them, with money moved."""
     height: int
-    reads: int
+    reads: dict[str, int]
+    """By node."""
     requests: dict[str, int]
     """By how they ended."""
-    memory_mib: dict[str, dict[str, list[int]]]
-    """Member → part → resident at the begin and at the end."""
+    memory_mib: dict[str, dict[str, int]]
+    """Member → part → most that a process of it held at any time."""
     log: dict[str, int]
     """Warnings and errors of the nodes by event."""
     violations: list[str]
@@ -74,7 +79,8 @@ class Report(Struct, frozen=True):
             lines.append(f"{kind:16}{len(figures):>6}{cells[0]:>14}{cells[1]:>16}{cells[2]:>16}")
         lines += [
             f"{sum(self.faults.values())} faults in {len(self.waves)} waves, {self.seconds:.0f} s, seed {self.seed}",
-            f"payments: {_told(self.payments)}; {self.executed} executed, {self.height} blocks, {self.reads} reads",
+            f"payments: {_told(self.payments)}; {self.executed} executed, {self.done} done",
+            f"{self.height} blocks, {sum(self.reads.values())} reads",
             f"requests: {_told(self.requests)}",
             f"memory MiB: {self.memory_mib}",
             f"warnings and errors: {_told(self.log)}",

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +24,29 @@ from node.testnet.make import TestnetPlan, make_testnet
 from node.testnet.run import until_ready
 from tests.chaos.clients import ANSWER_S_MAX, Clients, Node, Payer, read_balances
 from tests.chaos.history import History, read_chain, violations
-from tests.chaos.members import LOOK_S, Injector, Member, small_disk
-from tests.chaos.plan import Fault, Wave, describe, make_plan
+from tests.chaos.members import DISK_SIZE, LOOK_S, Injector, Member
+from tests.chaos.plan import BRIEF, STARTS_ANEW, Fault, Wave, describe, make_plan
 from tests.chaos.proxy import Proxy
 from tests.chaos.report import Report, WaveOutcome
+from tests.small_disk import SmallDisk, small_disk_at
 
 MEMBERS = ("Potevio", "SGCC", "StarCharge", "Teld")
 DISK_OF = "StarCharge"
 """The member whose disk is a small one."""
 PAYERS = 12
 WALLET_FEN = 1_000_000
+BLOCKS_NEW = 2
+"""By which the chain must have grown to have gone on: the first may have been agreed upon before."""
 PROGRESS_S_MAX = 90.0
-"""In a tolerated wave: until the others have sealed a block. Many times what it takes; a stall is a stall."""
+"""In a tolerated wave: until the others have gone on. Many times what it takes; a stall is a stall."""
+GAP_S_MAX = 20.0
+"""In a tolerated wave: without a new block. Time-outs of three views in a row, and a slow machine."""
 RECOVERY_S_MAX = 150.0
 """After the faults: until the chain has gone on, and until all members vote at its end. As generous."""
+STRIKE_S_MAX = 300.0
+"""A fault has met something and is over by then, or it never does."""
 MEMORY_MIB_MAX = 300
-"""Of any process at the end."""
+"""Of any process at any time."""
 WELL_LOOKS = 4
 """In a row: a connection that the other side refuses is there for a moment."""
 
@@ -49,27 +57,30 @@ class Town:
     def __init__(self, members: dict[str, Member], clients: Clients, proxy: Proxy) -> None:
         self._members = members
         self._clients = clients
-        self._injector = Injector(members, proxy)
         self._wrong = clients.history.wrong
+        self._injector = Injector(members, proxy, self._wrong)
 
     async def run_wave(self, number: int, wave: Wave) -> WaveOutcome:
         """Strike, wait until it is over, and wait until all is well again."""
         begun_s = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for fault in wave.faults:
-                group.create_task(self._injector.strike(fault, partial(self._hold, number, wave, fault)))
+                group.create_task(self._strike(number, wave, fault))
         healed_s = time.monotonic()
         height = await self.height()
-        goes_on = self._clients.until_above(height)
-        chain_s = await self._within(RECOVERY_S_MAX, goes_on, f"wave {number}: no block after its faults")
+        goes_on = self._clients.until_above(height + BLOCKS_NEW - 1)
+        chain_s = await self._within(RECOVERY_S_MAX, goes_on, f"wave {number}: no new blocks after its faults")
+        times_s = [begun_s, *(at for at in self._clients.advances_s if at > begun_s), time.monotonic()]
+        gap_s = max(later - earlier for earlier, later in pairwise(times_s))
+        if wave.tolerated and gap_s > GAP_S_MAX:
+            self._wrong.append(f"wave {number}: no new block for {gap_s:.1f} s while only one member was struck")
         members_s = {}
         for name, member in self._members.items():
             await self._within(RECOVERY_S_MAX, self._well(member, height), f"wave {number}: {name} did not recover")
             members_s[name] = round(time.monotonic() - healed_s, 2)
             if member.gave_up:
                 self._wrong.append(f"wave {number}: the supervisor of {name} gave up")
-        advances_s = [at for at in self._clients.advances_s if begun_s < at < healed_s]
-        gap_s = max(b - a for a, b in zip([begun_s, *advances_s], [*advances_s, healed_s], strict=True))
+            member.look_at_memory()
         return WaveOutcome(
             number,
             wave.tolerated,
@@ -80,10 +91,12 @@ class Town:
             members_s,
         )
 
-    async def height(self) -> int:
-        """Newest height that a client or a core that answers knows to be sealed."""
-        told = await asyncio.gather(*(member.status() for member in self._members.values()))
-        return max([self._clients.height, *(status["sealed"] for status in told if status)])
+    async def height(self, without: str = "") -> int:
+        """Newest height that a client or a core that answers knows to be sealed. A core that is stopped is better left
+        out: its answer is waited for.
+        """
+        asked = [member.status() for name, member in self._members.items() if name != without]
+        return max([self._clients.height, *(status["sealed"] for status in await asyncio.gather(*asked) if status)])
 
     async def finish(self, payers: Sequence[Payer]) -> None:
         """A payment by way of each node; then no more clients, and all nodes at one height with nothing waiting."""
@@ -96,13 +109,24 @@ class Town:
         self._clients.stopping.set()
         await self._within(RECOVERY_S_MAX, self._quiet(), "the nodes did not come to rest at one height")
 
-    async def _hold(self, number: int, wave: Wave, fault: Fault) -> None:
-        """How long a fault holds: its time, and in a tolerated wave until the others have sealed a block under it."""
+    async def _strike(self, number: int, wave: Wave, fault: Fault) -> None:
+        """One fault, from its begin to its end."""
+        told = f"wave {number}: {fault.kind} of {fault.victim or 'all'}"
+        work = self._injector.strike(fault, partial(self._hold, told, wave, fault))
+        await self._within(STRIKE_S_MAX, work, f"{told} did not befall anything, or did not end")
+        if fault.kind in STARTS_ANEW:
+            names = [fault.victim] if fault.victim else MEMBERS
+            self._clients.started_s.update(dict.fromkeys(names, time.monotonic()))
+
+    async def _hold(self, told: str, wave: Wave, fault: Fault) -> None:
+        """How long a fault holds: its time, and in a tolerated wave, if it is not a brief one, until the others have
+        gone on under it.
+        """
 
         async def progress() -> None:
-            if wave.tolerated:
-                until = self._clients.until_above(await self.height())
-                await self._within(PROGRESS_S_MAX, until, f"wave {number}: no block while {fault.kind} lasts")
+            if wave.tolerated and fault.kind not in BRIEF:
+                until = self._clients.until_above(await self.height(without=fault.victim) + BLOCKS_NEW - 1)
+                await self._within(PROGRESS_S_MAX, until, f"{told}: no new blocks while it lasts")
 
         await asyncio.gather(asyncio.sleep(fault.duration_s), progress())
 
@@ -152,13 +176,14 @@ async def run_chaos(folder: Path, seed: int, count: int) -> Report:
     accounts = [key.public_key for key in keys]
     history = History(dict.fromkeys(accounts, WALLET_FEN))
     async with AsyncExitStack() as stack:
-        has_disk = stack.enter_context(small_disk(testnet.home(DISK_OF).ledger.parent))
-        plan = make_plan(seed, count, MEMBERS, DISK_OF if has_disk else "")
+        disk = _mount(stack, testnet.home(DISK_OF).ledger.parent)
+        plan = make_plan(seed, count, MEMBERS, DISK_OF if disk else "")
         print("\n".join(describe(seed, plan)))
         proxy = await stack.enter_async_context(
             Proxy({name: split_address(testnet.nodes[name].p2p) for name in MEMBERS}, seed)
         )
         members = {name: Member(testnet, name, proxy.addresses[name]) for name in MEMBERS}
+        members[DISK_OF].disk = disk
         for member in members.values():
             member.start()
             stack.callback(member.kill)
@@ -178,18 +203,10 @@ async def run_chaos(folder: Path, seed: int, count: int) -> Report:
                 group.create_task(read_balances(clients, node, accounts, f"{seed}/{node.name}"))
             async with asyncio.timeout(RECOVERY_S_MAX):
                 await clients.until_above(3)
-            memory = {
-                name: {part: [size] for part, size in each.memory_mib().items()} for name, each in members.items()
-            }
             for number, wave in enumerate(plan, 1):
                 waves.append(await town.run_wave(number, wave))
                 print(waves[-1].line(), flush=True)
             await town.finish(payers)
-            for name, member in members.items():
-                for part, size in member.memory_mib().items():
-                    memory[name][part].append(size)
-                    if size > MEMORY_MIB_MAX:
-                        history.wrong.append(f"{name}: its {part} holds {size} MiB")
         await _stop(members, history.wrong)
         chains = {name: read_chain(testnet.home(name).ledger, accounts) for name in MEMBERS}
         found = violations(history, chains)
@@ -198,6 +215,12 @@ async def run_chaos(folder: Path, seed: int, count: int) -> Report:
                 await asyncio.to_thread(verify_chain, testnet.home(name).ledger, genesis, lambda at, newest: None)
             except ClientError as error:
                 found.append(f"{name}: verify: {error}")
+        found += [
+            f"{name}: a process of its {part} held {size} MiB"
+            for name, member in members.items()
+            for part, size in member.peak_mib.items()
+            if size > MEMORY_MIB_MAX
+        ]
         lines = {name: read_log(member.log) for name, member in members.items()}
         found += [f"{name}: {line}" for name, (_, bad) in lines.items() for line in bad]
         chain = chains[MEMBERS[0]]
@@ -208,13 +231,23 @@ async def run_chaos(folder: Path, seed: int, count: int) -> Report:
             waves=waves,
             payments=dict(history.outcomes()),
             executed=len(chain.executed),
+            done=sum(place.code == 0 for places in chain.executed.values() for place in places),
             height=len(chain.blocks),
-            reads=len(history.reads),
+            reads=dict(Counter(read.node for read in history.reads)),
             requests=dict(history.requests),
-            memory_mib=memory,
+            memory_mib={name: dict(member.peak_mib) for name, member in members.items()},
             log=dict(sum((events for events, _ in lines.values()), Counter())),
             violations=found,
         )
+
+
+def _mount(stack: AsyncExitStack, folder: Path) -> SmallDisk | None:
+    """A small disk for a member's data, where this user may mount one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return stack.enter_context(small_disk_at(folder, DISK_SIZE))
+    except PermissionError:
+        return None
 
 
 async def _stop(members: dict[str, Member], wrong: list[str]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from msgspec.structs import replace as with_fields
 
-from ledger.block import Receipt
+from ledger.block import Receipt, SealedHeader, Vote
 from ledger.codec import encode
 from tests.chaos.history import Chain, Executed, History, Payment, Read, violations
 
@@ -34,6 +34,8 @@ def payments() -> list[Payment]:
     for payment in made[:3]:
         payment.acknowledged = PLACES[payment.id][0]
         payment.acknowledged_s, payment.acknowledged_by = float(payment.acknowledged.height), "SGCC"
+        payment.submitted_s = payment.acknowledged_s - 0.5
+    made[2].code = 7
     made[3].doubtful = True
     made[4].refused = "transaction-expired"
     return made
@@ -44,7 +46,8 @@ READS = [Read("SGCC", 1.5, 1.6, ANNE, 1, 99), Read("Teld", 1.5, 1.6, BOB, 4, 7),
 
 def history(**changes) -> History:
     """What honest nodes give."""
-    return replace(History({ANNE: 100, BOB: 0}, payments(), list(READS)), **changes)
+    seen = {height: CHAIN.blocks[height - 1] for height in (1, 2, 3)}
+    return replace(History({ANNE: 100, BOB: 0}, payments(), list(READS), seen), **changes)
 
 
 def chain(**changes) -> Chain:
@@ -79,10 +82,13 @@ def test_an_honest_chain_has_no_violation():
         (chain(executed=PLACES | {FAILED: [executed(FAILED, 3)]}), "acknowledged otherwise"),
         (chain(executed=PLACES | {REFUSED: [executed(REFUSED, 4, 7)]}), "was refused (transaction-expired) and"),
         (chain(executed=PLACES | {b"X" * 32: [executed(b"X" * 32, 4, 7)]}), "never submitted"),
+        (chain(executed=PLACES | {DOUBTFUL: [executed(DOUBTFUL, 4, 7)]}), "was executed with code 7, not 0"),
+        (chain(executed=PLACES | {FAILED: [executed(FAILED, 3)]}), "was executed with code 0, not 7"),
         (chain(indexed=frozenset()), "is not found there"),
         (chain(wallets_fen={ANNE: 93, BOB: 8}), "holds 8 fen, its payments make 7"),
         (chain(blocks=(b"1", b"2", b"3")), "ends at height 3, others at 4"),
         (chain(blocks=(b"1", b"2", b"3", b"!")), "has another chain"),
+        (chain(blocks=(b"1", b"2")), "has not the block that was sealed at height 3"),
     ],
 )
 def test_a_store_that_differs_is_named(lie, told):
@@ -101,3 +107,27 @@ def test_a_store_that_differs_is_named(lie, told):
 )
 def test_a_read_that_does_not_fit_the_chain_is_named(read, told):
     assert any(told in sentence for sentence in violations(history(reads=[*READS, read]), both(CHAIN)))
+
+
+def test_a_chain_that_all_nodes_replaced_after_they_had_sealed_it_is_named():
+    lie = chain(blocks=(b"1", b"!", b"!", b"!"))
+    found = violations(history(), {"SGCC": lie, "Teld": lie})
+    assert found == [
+        f"{name} has not the block that was sealed at height {height}" for name in ("SGCC", "Teld") for height in (2, 3)
+    ]
+
+
+@pytest.mark.parametrize(("submitted_s", "known"), [(1.9, ""), (2.1, "after 2 was known"), (3.1, "after 3 was known")])
+def test_what_was_submitted_after_an_acknowledgement_stands_above_it(submitted_s, known):
+    late = payments()
+    late[0].submitted_s, late[0].acknowledged_s = submitted_s, submitted_s + 1
+    found = violations(history(payments=late, reads=[]), {"SGCC": CHAIN})
+    told = f"SGCC: {DONE.hex()[:12]} stands at height 1 and was submitted {known}"
+    assert found == ([told] if known else [])
+
+
+def test_two_blocks_that_were_sealed_at_one_height_are_noticed():
+    seen = history(sealed={})
+    assert seen.saw_sealed(1, SealedHeader(b"header", b"result", ()))
+    assert seen.saw_sealed(1, SealedHeader(b"header", b"result", (Vote(1, b"signature"),)))
+    assert not seen.saw_sealed(1, SealedHeader(b"header", b"another", ()))
