@@ -53,12 +53,13 @@ coverage: setup ## every branch of consensus, ledger and the light client, or fa
 		--cov-report=term-missing:skip-covered tests/unit tests/scenarios $(ARGS)
 
 compose-test: setup ## docker-compose.yml in containers: up, faults, upgrade, a new company (podman, as root)
+	@if [ "$$(id -u)" -ne 0 ]; then echo "compose-test needs root: sudo make compose-test" >&2; exit 1; fi
 	@for tool in podman runc debootstrap catatonit; do \
 	    PATH="$$PATH:/usr/sbin" command -v $$tool >/dev/null && continue; \
 	    echo "compose-test needs $$tool. Debian: apt-get install podman buildah runc netavark aardvark-dns catatonit debootstrap iptables nftables" >&2; \
 	    exit 1; \
 	done
-	$(BIN)/python -m pytest -q -rs -m needs_podman tests/containers $(ARGS)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -q -rs -m needs_podman tests/containers $(ARGS)
 
 check: setup ## format, lint, types, architecture, unit tests
 	$(BIN)/ruff format --check .
