@@ -17,6 +17,8 @@ MIRROR = os.environ.get("PILECHAIN_DEBIAN_MIRROR", "http://deb.debian.org/debian
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 """What this machine trusts: pip inside a build asks by way of it, wherever it must."""
 VERSION_LABEL = "org.opencontainers.image.version"
+BUILD_LABEL = "pilechain.test"
+"""On all layers that these tests build, so that old ones are found and removed."""
 LOOK_S = 0.5
 
 SETTINGS = """\
@@ -58,11 +60,12 @@ class Podman:
         self.compose("up", "--detach", "--no-build", "--force-recreate", *services, seconds=180)
 
     def down(self) -> None:
-        """Remove everything of the project."""
+        """Remove everything of the project, and the layers of builds that a newer one has taken the place of."""
         paused = self.run("ps", "--filter", "status=paused", "--format", "{{.Names}}").split()
         for name in (each for each in paused if each.startswith(f"{self.project}_")):
             self.run("unpause", name)  # what is paused cannot be removed
         self.compose("down", "--volumes", seconds=180)
+        self.run("image", "prune", "--force", "--filter", f"label={BUILD_LABEL}", seconds=180)
 
     def name(self, service: str) -> str:
         """The container of a service."""
@@ -91,7 +94,7 @@ class Podman:
         options += ["--volume", f"{pip}:/etc/pip.conf:ro", "--volume", f"{CERTIFICATES}:/run/ca.crt:ro"]
         options += ["--build-arg", f"DEBIAN={BASE}", "--build-arg", f"VERSION={version}"]
         # Beside the Dockerfile's own: this podman takes a label from its cache whatever the build argument says.
-        options += ["--label", f"{VERSION_LABEL}={version}"]
+        options += ["--label", f"{VERSION_LABEL}={version}", "--label", BUILD_LABEL]
         self.run("build", "--quiet", *options, "--tag", f"localhost/{image}:{version}", ".", seconds=400)
 
     def make_base(self) -> None:
@@ -116,10 +119,11 @@ class Podman:
                 subprocess.run(command, env=self.environment, stdout=file, stderr=file, timeout=60, check=False)
 
     def left(self) -> list[str]:
-        """Containers, volumes and networks of the project."""
+        """Containers, volumes and networks of the project, and images that nothing needs."""
         kinds = (("ps", "--all", "--format", "{{.Names}}"), ("volume", "ls", "-q"), ("network", "ls", "-q"))
         names = (name for kind in kinds for name in self.run(*kind).split())
-        return [name for name in names if name.startswith(f"{self.project}_")]
+        images = self.run("images", "--quiet", "--filter", "dangling=true", "--filter", f"label={BUILD_LABEL}").split()
+        return [name for name in names if name.startswith(f"{self.project}_")] + images
 
     def _run(self, command: list[str], seconds: float, check: bool) -> str:
         done = subprocess.run(

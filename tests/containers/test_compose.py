@@ -61,6 +61,10 @@ class Consortium:
         """Settled sessions, up to a page of them."""
         return len(self.get(company, "/v1/sessions?state=settled&limit=500")["sessions"])
 
+    def sessions(self, company: str) -> dict[str, str]:
+        """Id → state of the newest sessions, a page of them."""
+        return {each["id"]: each["state"] for each in self.get(company, "/v1/sessions?limit=500")["sessions"]}
+
     def goes_on(self, company: str, blocks: int = 3, seconds: float = 60) -> None:
         """A company's node seals more blocks, and sessions with them."""
         height, settled = self.height(company), self.settled(company)
@@ -100,12 +104,16 @@ def consortium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     podman.down()  # of a run that was killed
     podman.make_base()
     podman.build("broker", "pilechain-broker", "test")
+    podman.build("build", "pilechain-test/build", "test")  # its layers have a name, so the next run finds them
     for version in ("test", "next"):
         podman.build("node", "pilechain", version)
     try:
         podman.compose("up", "--no-build", "setup")
         podman.up(*MEMBERS, "broker", "fleet")
         yield Consortium(podman)
+    except RuntimeError:  # no test has begun, so none keeps the logs
+        podman.save_logs(LOGS / "up")
+        raise
     finally:
         podman.down()
 
@@ -175,9 +183,24 @@ def test_F61_two_companies_killed_and_paused_are_not_missed(consortium: Consorti
 
 
 def test_F61_a_broker_that_is_killed_costs_no_session(consortium: Consortium):
-    """Piles and gateways find it again by themselves."""
+    """Piles and gateways find it again by themselves: every car that was charging gets its bill."""
     podman = consortium.podman
+
+    def charging() -> set[str]:
+        return {id_ for id_, state in consortium.sessions("pilecare").items() if state == "charging"}
+
+    until(lambda: bool(charging()), "a car charges", 60)
+    started, begun = podman.inspect("broker")["State"]["StartedAt"], charging()
     os.kill(podman.inspect("broker")["State"]["Pid"], signal.SIGKILL)
+    until(lambda: podman.inspect("broker")["State"]["StartedAt"] != started, "broker restarted", 30)
+    until(lambda: podman.is_healthy("broker"), "broker healthy", 60)
+
+    def unsettled() -> dict[str, str]:
+        return {
+            id_: state for id_, state in consortium.sessions("pilecare").items() if id_ in begun and state != "settled"
+        }
+
+    until(lambda: not unsettled(), f"sessions of {sorted(begun)} settled", 120)
     consortium.goes_on("pilecare", seconds=90)
 
 
