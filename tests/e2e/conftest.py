@@ -5,7 +5,7 @@ import asyncio
 import pytest
 import uvloop
 
-from tests.e2e.test_core_testnet import NODES, Cores
+from tests.e2e.test_core_testnet import Cores
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item):
@@ -18,10 +18,5 @@ def pytest_asyncio_loop_factories(item: pytest.Item):
 @pytest.fixture
 def cores(tmp_path):
     """Four running cores."""
-    made = Cores(tmp_path / "net")
-    for name in NODES:
-        made.start(name)
-    yield made
-    for process in made.processes.values():
-        process.kill()
-        process.wait()
+    with Cores(tmp_path / "net").running() as running:
+        yield running

@@ -103,13 +103,8 @@ class Reading:
 def consortium(tmp_path, monkeypatch):
     """Four running cores; snapshots are made on demand."""
     monkeypatch.setenv("PILECHAIN_STORE__SNAPSHOT_EVERY", "0")
-    made = Consortium(tmp_path / "net")
-    for name in NODES:
-        made.start(name)
-    yield made
-    for process in made.processes.values():
-        process.kill()
-        process.wait()
+    with Consortium(tmp_path / "net").running() as running:
+        yield running
 
 
 async def until(condition: Any, timeout_s: float = 30) -> None:

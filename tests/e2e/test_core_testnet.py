@@ -11,6 +11,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,18 @@ class Cores:
         with (self.folder / f"{name}.log").open("a") as errors:
             arguments = [sys.executable, "-m", "node.core", "--home", str(self.net.home(name).root)]
             self.processes[name] = subprocess.Popen(arguments, cwd=ROOT, stderr=errors)
+
+    @contextmanager
+    def running(self):
+        """All four up; afterwards none, nor any that was started later."""
+        try:
+            for name in NODES:
+                self.start(name)
+            yield self
+        finally:
+            for process in self.processes.values():
+                process.kill()
+                process.wait()
 
     def kill(self, name):
         self.processes[name].kill()
