@@ -183,14 +183,19 @@ async def run_fleet(
         for driver, pile in zip(example_drivers(drivers), piles, strict=False)
     ]
     traffic = Traffic(genesis.hash(), testnet.clock, fleet.chargers, motorists)
-    with suppress(TimeoutError, asyncio.CancelledError):
-        async with asyncio.timeout(seconds), asyncio.TaskGroup() as tasks:
-            tasks.create_task(fleet.run())
-            if motorists:
-                tasks.create_task(traffic.run())
+    connected = 0
+    with suppress(asyncio.CancelledError):
+        async with asyncio.TaskGroup() as tasks:
+            work = [tasks.create_task(each.run()) for each in ((fleet, traffic) if motorists else (fleet,))]
+            try:
+                await asyncio.wait(work, timeout=seconds)
+            finally:
+                connected = fleet.connected  # before all links are closed
+                for task in work:
+                    task.cancel()
     return {
         "piles": count,
-        "connected": fleet.connected,
+        "connected": connected,
         "statuses": dict(fleet.statuses()),
         "bytes_per_pile": percentiles(fleet.bytes_per_pile()),
         "notes": dict(fleet.notes()),

@@ -197,10 +197,7 @@ def shorten(net: Testnet) -> None:
 async def test_F13_a_member_behind_the_horizon_of_all_others_joins_again_by_snapshot(tmp_path, monkeypatch):
     monkeypatch.setenv("PILECHAIN_STORE__SNAPSHOT_EVERY", str(EVERY))
     monkeypatch.setenv("PILECHAIN_STORE__KEEP_BLOCKS", "6")
-    made = Consortium(tmp_path / "net", drivers=20, prepare=shorten)
-    try:
-        for name in NODES:
-            made.start(name)
+    with Consortium(tmp_path / "net", drivers=20, prepare=shorten).running() as made:
         await (await made.client("Teld", 40)).close()  # it has made its store
         await until(lambda: made.height("Teld") >= 2)  # of empty blocks, one a second
         made.kill("Teld")
@@ -222,7 +219,3 @@ async def test_F13_a_member_behind_the_horizon_of_all_others_joins_again_by_snap
             assert theirs.first_block > 5
             assert theirs.sealed(1) is not None, "headers stay"
         assert made.stop() == [0, 0, 0, 0]
-    finally:
-        for process in made.processes.values():
-            process.kill()
-            process.wait()

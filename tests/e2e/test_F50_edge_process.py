@@ -31,6 +31,7 @@ class Node:
 
     def __init__(self, folder: Path) -> None:
         self.home = Home(folder)
+        self.log = folder / "edge.log"
         self.api, self.ops = free_port(), free_port()
         self.home.config_file.parent.mkdir(parents=True)
         sections = {
@@ -67,17 +68,10 @@ class Node:
 
 @asynccontextmanager
 async def edge_process(node: Node, *flags: str):
-    """The daemon."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "node.edge",
-        "--home",
-        str(node.home.root),
-        *flags,
-        cwd=ROOT,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    """The daemon; what it says goes to a file, which does not fill up as a pipe that nobody reads."""
+    arguments = [sys.executable, "-m", "node.edge", "--home", str(node.home.root), *flags]
+    with node.log.open("ab") as log:
+        process = await asyncio.create_subprocess_exec(*arguments, cwd=ROOT, stderr=log)
     try:
         yield process
     finally:
@@ -130,9 +124,8 @@ async def test_F50_a_bad_setting_ends_the_process_with_its_name(tmp_path):
     node = Node(tmp_path / "n")
     node.home.config_file.write_text('[api]\nlisten = "nowhere"\n')
     async with edge_process(node) as process:
-        _, said = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
-    assert process.returncode == 2
-    assert "api.listen" in said.decode()
+        assert await asyncio.wait_for(process.wait(), WAIT_MAX_S) == 2
+    assert "api.listen" in node.log.read_text()
 
 
 async def test_F50_a_taken_port_ends_the_process_loudly(tmp_path):
@@ -141,7 +134,6 @@ async def test_F50_a_taken_port_ends_the_process_loudly(tmp_path):
     server = await node.serve_core()
     with socket.create_server(("127.0.0.1", node.api)):
         async with edge_process(node) as process:
-            _, said = await asyncio.wait_for(process.communicate(), WAIT_MAX_S)
-    assert process.returncode == 2
-    assert "address-taken" in said.decode()
+            assert await asyncio.wait_for(process.wait(), WAIT_MAX_S) == 2
+    assert "address-taken" in node.log.read_text()
     await server.stop()

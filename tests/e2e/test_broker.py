@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,10 @@ from devices.mqtt import MqttLink, MqttSettings
 from devices.wire import device_of, down_topic, head_topic, topic_root, up_topic
 from ledger.errors import ClientError
 from node.broker.broker import Broker, BrokerSettings, gateway_user, password_of
-from node.testnet.make import free_ports
+from node.config import split_address
+from node.demo import fleet
+from node.demo.fleet import Fleet
+from node.testnet.make import TestnetPlan, example_piles, free_ports, make_testnet
 from tests.e2e.test_mqtt_sessions import BROKERS, SECRET, until
 
 CHAIN_ID = bytes(range(32))
@@ -143,3 +147,24 @@ async def test_an_end_of_the_broker_is_noticed(tmp_path: Path):
         await asyncio.sleep(0)
         await broker.stop()
         assert await ended != 0
+
+
+async def test_F61_a_fleet_tells_how_many_of_its_piles_were_connected_when_it_ended(tmp_path: Path, monkeypatch):
+    fleets: list[Fleet] = []
+
+    class Watched(Fleet):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            fleets.append(self)
+
+    monkeypatch.setattr(fleet, "Fleet", Watched)
+    piles = example_piles(2)
+    testnet = make_testnet(tmp_path / "net", TestnetPlan(base_port=0, piles=piles))
+    names, port = tuple(pile.name for pile in piles), split_address(testnet.broker)[1]
+    chain_id = testnet.genesis().hash()
+    async with Broker(BrokerSettings(tmp_path, chain_id, testnet.broker_secret, names, ("SGCC",), port)):
+        running = asyncio.create_task(fleet.run_fleet(testnet, 2, 0, None))
+        await until(lambda: bool(fleets) and fleets[0].connected == 2)
+        running.cancel()
+        told = await running
+    assert (told["piles"], told["connected"], fleets[0].connected) == (2, 2, 0)
