@@ -38,6 +38,7 @@ class Member:
         """Start it; it writes its log to a file."""
         self.home = home
         self._log = log
+        self._quorum = home.genesis().validators.quorum
         self.client: CoreClient
         self.reader: LedgerReader
         self.process = self._spawn()
@@ -93,8 +94,7 @@ class Member:
             return int(snapshot.height)
 
     async def _votes(self) -> bool:
-        status = await self.client.status()
-        return bool(status["connected"] and status["voting"])
+        return sees_quorum(await self.client.status(), self._quorum)
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         with self._log.open("ab") as log:
@@ -105,6 +105,11 @@ class Member:
                 stderr=log,
                 preexec_fn=die_with(os.getpid()),
             )
+
+
+def sees_quorum(status: dict[str, Any], quorum: int) -> bool:
+    """Whether a core votes and is, with those that it is connected to, a quorum."""
+    return status["voting"] and len(status["connected"]) + 1 >= quorum
 
 
 @asynccontextmanager
@@ -132,15 +137,18 @@ async def running(
                 member.wait_for_end()
 
 
-def about(nodes: int | Sequence[int], scheme: Scheme) -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What every benchmark says of where it ran."""
     return {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}",
         "python": platform.python_version(),
         "pilechain": node.__version__,
-        "nodes": nodes,
-        "scheme": scheme.name.lower(),
     }
+
+
+def about(nodes: int | Sequence[int], scheme: Scheme) -> dict[str, Any]:
+    """What a benchmark of whole nodes says besides."""
+    return machine() | {"nodes": nodes, "scheme": scheme.name.lower()}
 
 
 def report(figures: dict[str, Any], file: Path | None) -> None:

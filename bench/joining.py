@@ -1,15 +1,15 @@
 """How long it takes to make a snapshot, and to build a store from it: what a node that joins waits for beside its line.
 
-`python -m bench.joining --keys 100000`.
+`python -m bench.joining --keys 100000 --json FILE`.
 """
 
-import sys
 import tempfile
 import time
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
+from bench.consortium import machine, report
 from consensus.messages import SealedBlock
 from contracts.genesis import genesis_state
 from ledger.block import Block, Header, Result, SealedHeader, branch_table, header_hash, receipts_root, result_digest
@@ -27,15 +27,15 @@ from node.storage.snapshots import Snapshots
 from node.storage.store import BlockWork, Store
 from node.testnet.make import TestnetPlan, make_testnet
 
-VALUE_BYTES = 100
-"""Of a wallet or a session, with its key: 130 bytes."""
 BATCH = 5_000
 """Keys that one block adds."""
 MAP_BYTES = 16 << 30
 
 
 def grow(store: Store, genesis: Genesis, keys: int) -> None:
-    """Blocks without transactions that add keys to the state; their seals are empty, for nobody looks at them here."""
+    """Blocks without transactions that add keys to the state, of 130 bytes with their values as wallets are; their
+    seals are empty, for nobody looks at them here.
+    """
     for first in range(0, keys, BATCH):
         changes = {
             b"\0\0\0\2w" + sm3(Tag.STATE_KEY, str(number).encode()): sm3(Tag.STATE_VALUE, str(number).encode()) * 3
@@ -63,8 +63,8 @@ def grow(store: Store, genesis: Genesis, keys: int) -> None:
         store.write([StoreSealed(Block(raw, header, header_hash(raw), ()), sealed, outcome, head)])
 
 
-def measure(keys: int, out: TextIO) -> None:
-    """Print the figures for a state of so many keys."""
+def measure(keys: int) -> dict[str, Any]:
+    """The figures for a state of so many keys."""
     with tempfile.TemporaryDirectory(prefix="pilechain-joining-") as folder:
         root = Path(folder)
         net = make_testnet(root / "net", TestnetPlan(base_port=0))
@@ -97,21 +97,21 @@ def measure(keys: int, out: TextIO) -> None:
         building_s = time.perf_counter() - began
         size = (root / "joiner" / "ledger" / "data.mdb").stat().st_size
         store.close()
-        lines = {
+        return {
             "keys": made.entries,
             "chunks": made.chunks,
-            "bytes over the line": made.size_bytes,
-            "making, s": round(making_s, 1),
-            "making beside a running chain, s": round(making_s * (1 + REST_FACTOR), 1),
-            "proving all chunks, s": round(proving_s, 1),
-            "building the store (with proofs again), s": round(building_s, 1),
-            "bytes of the store": size,
+            "line_bytes": made.size_bytes,
+            "making_s": round(making_s, 2),
+            "making_beside_a_chain_s": round(making_s * (1 + REST_FACTOR), 2),
+            "proving_s": round(proving_s, 2),
+            "building_s": round(building_s, 2),  # with all proofs again
+            "store_bytes": size,
         }
-        for name, value in lines.items():
-            out.write(f"{name:<42} {value}\n")
 
 
 if __name__ == "__main__":
     parser = ArgumentParser(prog="python -m bench.joining", description=__doc__)
     parser.add_argument("--keys", type=int, default=100_000, help="entries of the state")
-    measure(parser.parse_args().keys, sys.stdout)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    given = parser.parse_args()
+    report(machine() | measure(given.keys), given.json)

@@ -239,13 +239,9 @@ class TrueChain:
         old = None if newer == height else self.old(height, newer)
         return self.at(height).open(index, self.sealed(newer, random), old)
 
-    def state(self, height: int, keys: list[bytes], random: Random) -> State:
-        """What the state holds under some keys."""
-        return State(self.sealed(height, random), tuple(self.at(height).entry(key) for key in keys))
-
-    def with_transactions(self, lowest: int = 1) -> list[int]:
-        """Heights from `lowest` on whose blocks are not empty."""
-        return [made.height for made in self.blocks[lowest - 1 :] if made.transactions]
+    def with_transactions(self) -> list[int]:
+        """Heights whose blocks are not empty."""
+        return [made.height for made in self.blocks if made.transactions]
 
     def truly_sealed(self, sealed: SealedHeader) -> bool:
         """Whether a quorum of the right set has sealed just this, votes in their order."""

@@ -5,7 +5,9 @@ import os
 import pytest
 
 from bench.big_state import KEYS_PER_WALLET, give_state
+from bench.consortium import sees_quorum
 from bench.growth import laws
+from bench.joining import measure
 from contracts.books import WALLETS
 from contracts.genesis import genesis_state
 from node.memory import private_memory, pss_bytes
@@ -50,6 +52,22 @@ def test_laws_are_the_lines_through_the_figures():
 def test_no_law_is_drawn_through_one_figure():
     assert laws(POINTS[:1], {"lengths": CHAIN["lengths"][:1]}) == {}
     assert laws(POINTS[:1], {"lengths": [CHAIN["lengths"][0]] * 2}) == {}
+
+
+@pytest.mark.parametrize(("connected", "seen"), [(0, False), (1, False), (2, True), (3, True)])
+def test_a_core_is_up_when_it_votes_and_sees_a_quorum_with_itself(connected, seen):
+    names = ["SGCC", "StarCharge", "Teld"][:connected]
+    assert sees_quorum({"voting": True, "connected": names}, 3) is seen
+    assert sees_quorum({"voting": False, "connected": names}, 3) is False
+
+
+def test_a_snapshot_is_made_and_a_store_built_from_it():
+    found = measure(1_500)
+    assert found["keys"] >= 1_500
+    assert found["chunks"] >= 1
+    assert 130 * 500 < found["line_bytes"] < 130 * 3_000
+    assert found["store_bytes"] > found["line_bytes"]
+    assert found["making_beside_a_chain_s"] >= found["making_s"] >= 0
 
 
 def test_all_nodes_are_given_one_state_of_so_many_keys(tmp_path):
