@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -111,7 +112,7 @@ def consortium(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         podman.compose("up", "--no-build", "setup")
         podman.up(*MEMBERS, "broker", "fleet")
         yield Consortium(podman)
-    except RuntimeError:  # no test has begun, so none keeps the logs
+    except (RuntimeError, subprocess.TimeoutExpired):  # no test has begun, so none keeps the logs
         podman.save_logs(LOGS / "up")
         raise
     finally:
