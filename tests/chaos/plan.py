@@ -150,13 +150,15 @@ def describe(seed: int, waves: Sequence[Wave]) -> list[str]:
 
 
 def _clashes(kind: Kind, victim: str, faults: Sequence[Fault]) -> bool:
-    """Whether these two cannot be at once: a member starts again for one reason, and at most one clock is off."""
+    """Whether these two cannot be at once: a member starts again for one reason, at most one clock is off, and what
+    finds no page free when it starts does not come up: somebody has to make room and start the node again.
+    """
     if kind is Kind.CLOCK and any(fault.kind is Kind.CLOCK for fault in faults):
         return True
-    return any(
-        fault.victim == victim and (fault.kind is kind or (kind in RESTARTS and fault.kind in RESTARTS))
-        for fault in faults
-    )
+    there = {kind, *(fault.kind for fault in faults if fault.victim == victim)}
+    is_twice = any(fault.kind is kind and fault.victim == victim for fault in faults)
+    starts_full = Kind.FULL_DISK in there and not there.isdisjoint(STARTS_ANEW)
+    return is_twice or starts_full or len(there.intersection(RESTARTS)) > 1
 
 
 def _fault(rng: random.Random, kind: Kind, victim: str) -> Fault:

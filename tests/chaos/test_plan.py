@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.chaos.plan import DURATIONS_S, RESTARTS, Kind, describe, make_plan
+from tests.chaos.plan import DURATIONS_S, RESTARTS, STARTS_ANEW, Kind, describe, make_plan
 
 MEMBERS = ("Potevio", "SGCC", "StarCharge", "Teld")
 
@@ -29,7 +29,10 @@ def test_a_plan_holds_all_kinds_equally_often_and_no_impossible_wave(seed):
             assert fault.victim == "Teld" or fault.kind is not Kind.FULL_DISK
             assert bool(fault.victim) == (fault.kind is not Kind.POWER_CUT)
         for victim in victims:
-            assert sum(fault.victim == victim and fault.kind in RESTARTS for fault in wave.faults) <= 1
+            kinds = [fault.kind for fault in wave.faults if fault.victim == victim]
+            assert len(kinds) == len(set(kinds))
+            assert sum(kind in RESTARTS for kind in kinds) <= 1
+            assert Kind.FULL_DISK not in kinds or not set(kinds) & set(STARTS_ANEW)
     assert {wave.tolerated for wave in plan} == {True, False}
 
 
