@@ -5,9 +5,13 @@ waits for SQLite.
 """
 
 import asyncio
+import sqlite3
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from ledger.charging import SessionExpired, SessionOpened, SessionSettled, SessionStarted, SessionTimedOut
 from ledger.codec import decode_trusted
@@ -25,6 +29,8 @@ BATCH_TRANSACTIONS_MAX = 4_000
 """
 PILES_PAGE = 1_000
 """Piles read in one snapshot: some milliseconds."""
+ROOM_LOOK_S = 1.0
+"""Between two attempts to write to a full disk."""
 
 log = structlog.get_logger()
 
@@ -42,11 +48,32 @@ class Indexer:
 
     async def run(self) -> None:
         """Index for ever."""
-        self.height = await asyncio.to_thread(self._open)
+        self.height = await self._with_room(self._open)
         while True:
             newest = await self._link.wait_above(self.height)
             while self.height < newest:
-                self.height = await asyncio.to_thread(self.index_up_to, newest)
+                self.height = await self._with_room(partial(self.index_up_to, newest))
+
+    async def _with_room(self, work: Callable[[], int]) -> int:
+        """What some work gives, as soon as the disk has room for it: whoever fills the disk must not end API and
+        gateway.
+        """
+        is_full = False
+        while True:
+            try:
+                height = await asyncio.to_thread(work)
+            except OperationalError as error:
+                if not isinstance(error.orig, sqlite3.Error) or error.orig.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+                if not is_full:
+                    hint = "make room; what comes from the read model stays as it is until then"
+                    log.error("disk_full", index=str(self._engine.url.database), hint=hint)
+                is_full = True
+                await asyncio.sleep(ROOM_LOOK_S)
+            else:
+                if is_full:
+                    log.info("disk_has_room_again")
+                return height
 
     def index_up_to(self, newest: int) -> int:
         """Index the next batch of blocks, up to `newest` at the most; the height reached."""

@@ -6,7 +6,8 @@ from typing import get_args
 
 import pytest
 from msgspec import structs
-from sqlalchemy import select
+from sqlalchemy import event, select
+from sqlalchemy.exc import OperationalError
 
 from contracts import views
 from contracts.library import BY_NUMBER
@@ -91,6 +92,45 @@ def test_F50_sessions_are_joined_from_their_steps(indexed):
     rows = indexed.content()
     assert state_of(indexed, session) == "settled"
     assert len(rows["bill_lines"]) == 2
+
+
+async def test_F13_the_indexer_waits_until_a_full_disk_has_room(indexed, monkeypatch):
+    """SQLite says of a file that may not grow what it says of a disk without room."""
+    monkeypatch.setattr(indexer_module, "ROOM_LOOK_S", 0.01)
+    pages, begun = 1, 0
+
+    @event.listens_for(indexed.engine, "begin")
+    def limit(connection):
+        nonlocal begun
+        begun += 1
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")  # never below what there is
+
+    for number in range(60):
+        session = indexed.session(number, opened)
+    work = asyncio.create_task(indexed.indexer.run())
+    link = asyncio.create_task(indexed.link.run())
+    async with asyncio.timeout(10):
+        while begun < 4:
+            assert not work.done()
+            await asyncio.sleep(0.01)
+        assert indexed.indexer.height == 0
+        pages = 1 << 20
+        while indexed.indexer.height < indexed.chain.height:
+            assert not work.done()
+            await asyncio.sleep(0.01)
+    for task in (work, link):
+        task.cancel()
+    assert state_of(indexed, session) == "opened"
+
+
+async def test_F50_another_error_of_the_read_model_ends_the_indexer(indexed):
+    indexed.session(1, opened)
+    with indexed.engine.begin() as connection:
+        read_model.sessions.drop(connection)
+    link = asyncio.create_task(indexed.link.run())
+    with pytest.raises(OperationalError, match="no such table"):
+        await asyncio.wait_for(indexed.indexer.run(), 10)
+    link.cancel()
 
 
 def test_F50_steps_in_one_batch_give_the_same_as_one_by_one(tmp_path):
