@@ -36,7 +36,9 @@ would trust votes that a power cut takes away.
 DEATHS_BY_DAMAGE = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
 """How LMDB ends a process whose file is not what it wrote."""
 EXIT_AGAIN = 75
-"""Exit code (EX_TEMPFAIL of sysexits.h) of a core that wants to be started again, to join by snapshot."""
+"""Exit code (EX_TEMPFAIL of sysexits.h) of a core that wants to be started again, however often: to join by snapshot,
+or once the disk has room.
+"""
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 4.0)
 """Pause before the n-th restart in a row; the last goes on."""
 STOP_GRACE_S = 10.0
@@ -118,7 +120,8 @@ class Supervisor:
                 break
             lived_s = asyncio.get_running_loop().time() - born
             quick_deaths = quick_deaths + 1 if lived_s < QUICK_DEATH_S else 0
-            if status in (EXIT_SETTINGS, EXIT_HALTED) or quick_deaths >= QUICK_DEATHS_MAX:
+            is_hopeless = quick_deaths >= QUICK_DEATHS_MAX and status != EXIT_AGAIN
+            if status in (EXIT_SETTINGS, EXIT_HALTED) or is_hopeless:
                 message = f"{part.name} of {self._home.root} {_cause(status, quick_deaths)}; see its log"
                 if part is self._parts[0]:
                     raise ClientError("part-failed", message)

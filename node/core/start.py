@@ -96,7 +96,7 @@ def main(folder: Path) -> int:
         return EXIT_AGAIN
     except ClientError as error:
         sys.stderr.write(f"pilechain core: {error}\n")
-        return EXIT_SETTINGS
+        return EXIT_AGAIN if error.code == "disk-full" else EXIT_SETTINGS  # room may come back by itself
     except Exception as error:
         log.critical("core_halted", error=str(error), hint=HALTED_HINT, exc_info=error)
         return EXIT_HALTED

@@ -9,11 +9,13 @@ import pytest
 from consensus.messages import FetchBlocks, Own, SealedBlocks, Status, decode_message
 from ledger.codec import encode
 from ledger.errors import OurError
+from node import supervisor as supervisor_module
 from node.core import disk_watch
 from node.core import process as core_module
 from node.core.process import Core
 from node.ipc.socket import CoreClient
 from node.storage.store import StoreFullError
+from node.supervisor import Supervisor, parts_of
 from node.testnet.make import TestnetPlan, example_drivers, make_testnet
 from tests.e2e.test_core_testnet import NODES, Cores
 
@@ -129,6 +131,30 @@ async def test_F13_a_core_whose_log_finds_its_disk_really_full_serves_its_peers_
     await client.close()
     await other.close()
     await cores.stop()
+
+
+async def test_F13_a_core_that_finds_no_room_at_its_start_is_started_again_until_it_does(
+    small_disk, tmp_path, monkeypatch
+):
+    """A power cut while the disk is full: whoever makes room later need not know of this node."""
+    monkeypatch.setattr(supervisor_module, "BACK_OFF_S", (0.05,))
+    net = make_testnet(tmp_path / "net", TestnetPlan(nodes=4, base_port=0))
+    home = net.home("Teld")
+    home.wal.parent.mkdir(exist_ok=True)
+    home.wal.symlink_to(small_disk.path, target_is_directory=True)
+    small_disk.fill()
+    supervisor = Supervisor(home, parts_of(home, "core"), tmp_path)
+    running = asyncio.create_task(supervisor.run())
+    async with asyncio.timeout(60):
+        while supervisor.restarts <= supervisor_module.QUICK_DEATHS_MAX:  # noqa: ASYNC110 - processes tell nobody
+            await asyncio.sleep(0.05)
+    assert not home.socket.exists()
+    small_disk.make_room()
+    await until(home.socket.exists)
+    supervisor.stop()
+    await asyncio.wait_for(running, 15)
+    (log,) = tmp_path.glob("*-core.log")
+    assert "disk-full" in log.read_text()
 
 
 async def test_F04_a_core_whose_fsync_fails_halts_and_the_others_go_on(cores, monkeypatch):
