@@ -81,9 +81,18 @@ def save_key(path: Path, signer: SoftSigner, passphrase: bytes, cost: KdfCost = 
     _create(path, msgspec.json.format(msgspec.json.encode(content), indent=2) + b"\n")
 
 
+def clear_draft(path: Path) -> None:
+    """Remove what a power cut left of a key file that was being written, where nobody else may be writing it."""
+    _draft_of(path).unlink(missing_ok=True)
+
+
+def _draft_of(path: Path) -> Path:
+    return path.with_name(path.name + ".new")
+
+
 def _create(path: Path, content: bytes) -> None:
     """Create a file of mode 0600, whole or not at all. The exclusive draft also keeps two creators apart."""
-    draft = path.with_name(path.name + ".new")
+    draft = _draft_of(path)
     try:
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:

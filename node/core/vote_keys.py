@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ledger.keys import SoftSigner, scheme_of
 from node.core.vote_mark import VoteMark, forget_any_key, mark_of
-from node.keystore import cost_of, load_key, public_key_of, save_key
+from node.keystore import clear_draft, cost_of, load_key, public_key_of, save_key
 from node.storage import files
 
 RENEW = "to vote again, run `pilechain keys renew` while the node runs"
@@ -36,6 +36,7 @@ class VoteKeys:
         self.waiting: SoftSigner | None = None
         self._lock = threading.Lock()
         """The log raises marks from its own thread while keys move."""
+        clear_draft(self._next_file)  # of a power cut: nobody writes it while a node starts
         self.find_waiting()
 
     @property

@@ -155,3 +155,11 @@ def test_F13_a_disk_that_gets_full_between_the_marks_of_two_keys_costs_neither_i
     log = WriteAheadLog(wal, again.raise_marks)
     log.close()
     assert log.recovered == [b"vote"]
+
+
+def test_F13_a_next_key_that_was_being_written_when_the_power_was_cut_is_made_anew(file):
+    draft = next_key_file(file).with_name(next_key_file(file).name + ".new")
+    draft.write_text("{")
+    keys = VoteKeys(file, b"secret", 0)
+    assert keys.make_waiting().public_key == load_key(next_key_file(file), b"secret").public_key
+    assert not draft.exists()
