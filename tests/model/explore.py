@@ -39,8 +39,6 @@ class Report(NamedTuple):
     """States in which an honest member is locked."""
     split: int
     """… in which two are locked on different blocks."""
-    bonds: int
-    """Different bonds of the members together."""
     continuations: int
     seconds: float
 
@@ -61,13 +59,13 @@ class Consortium:
         self._released: dict[tuple[int, ...], str] = {}
         self._resisted: dict[tuple[tuple[int, ...], int | None], list[str]] = {}
 
-    def explore(self, states_max: int | None = None) -> Report:
-        """Look at every state, or at so many. Raises BrokenError with the way to the first that breaks a property."""
+    def explore(self) -> Report:
+        """Look at every state. Raises BrokenError with the way to the first that breaks a property."""
         began = time.perf_counter()
         first = self._pack([member.first for member in self.members], 0)
         self.came = {first: -1}
         waiting = [first]
-        while waiting and (states_max is None or len(self.came) < states_max):
+        while waiting:
             place = waiting.pop()
             try:
                 ats, crashed = self._unpack(place)
@@ -104,7 +102,6 @@ class Consortium:
             sum(member.runs for member in self.members),
             self.locked,
             self.split,
-            len(self._released),
             self.continuations,
             time.perf_counter() - began,
         )

@@ -131,10 +131,6 @@ class Checker:
         if kind is ViewChange:
             self._given_up[node, height] = view
 
-    def timed_out(self, height: int, view: int) -> None:
-        """Count the views that were in vain."""
-        self.late.add((height, view))
-
     def _fork(self, node: str, height: int, digest: bytes, voters: frozenset[str]) -> str:
         """What a fork looks like, and who signed on both sides."""
         named = ", ".join(sorted(voters & self._voters[height - 1]))

@@ -33,7 +33,7 @@ def ask(node: SimNode, conspiracy: Conspiracy, checker: Checker, verify: Verifie
 
 
 def _forged(sealed: SealedHeader, validators: ValidatorSet, conspiracy: Conspiracy) -> SealedHeader:
-    """Another block of that height, sealed by all conspirators, each as often as it has a key."""
+    """Another block of that height, sealed by all conspirators with the vote keys that they had first."""
     header = decode(Header, sealed.header)
     header = replace(header, time_ms=header.time_ms + 1)
     raw = encode(header)
