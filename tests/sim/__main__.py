@@ -12,10 +12,11 @@ from functools import partial
 
 from msgspec.structs import replace
 
+from tests.sim.draw import FAMILIES
 from tests.sim.goodput import measure_goodput
 from tests.sim.mutants import MUTANTS, mutated
-from tests.sim.plan import FAMILIES, Plan
-from tests.sim.run import Report, hunt, run_plan, run_seed
+from tests.sim.plan import Plan
+from tests.sim.run import Report, hunt, replay, run_plan, run_seed
 from tests.sim.shrink import shrink, with_nodes
 
 MUTANT_SEEDS = 200
@@ -66,7 +67,7 @@ def _run_many(family: str, first: int, count: int, jobs: int) -> int:
         if report.failure:
             failed += 1
             print(f"seed {report.seed}: {report.failure}")
-            print(f"  replay: {_command(report.seed, family)}; make it small with --shrink", flush=True)
+            print(f"  replay: {replay(report.seed, family)}; make it small with --shrink", flush=True)
     print(f"{count - failed} of {count} seeds hold: {steps:,} steps, {blocks:,} blocks, {transactions:,} transactions")
     print(f"{steps / busy_s:,.0f} steps per second and job; {time.perf_counter() - began:,.0f} s in all")
     return 1 if failed else 0
@@ -101,7 +102,7 @@ def _run_one(options: argparse.Namespace) -> int:
     _tell_plan(plan, kept)
     print(f"seed {seed}: {report.failure or 'holds'}")
     print(f"  {report.blocks} blocks, {report.transactions} transactions, {report.steps} steps, {report.seconds:.2f} s")
-    command = _command(seed, options.family)
+    command = replay(seed, options.family)
     if len(kept) < len(plan.faults):
         command += f" --only {','.join(map(str, sorted(kept)))}" if kept else ' --only ""'
     whole = FAMILIES[options.family](seed)
@@ -116,10 +117,6 @@ def _run_one(options: argparse.Namespace) -> int:
         command += f" --mutant {options.mutant}"
     print(f"  trace {report.trace}; replay: {command}")
     return 1 if report.failure else 0
-
-
-def _command(seed: int, family: str) -> str:
-    return f"python -m tests.sim --seed {seed}" + (f" --family {family}" if family != "seed" else "")
 
 
 def _tell_plan(plan: Plan, kept: frozenset[int]) -> None:
@@ -153,7 +150,7 @@ def _tell_hunt(name: str, report: Report | None) -> bool:
         print(f"{name}: NOT FOUND ({MUTANTS[name].what})", flush=True)
         return False
     print(f"{name}: {report.failure[:120]}")
-    print(f"  {_command(report.seed, MUTANTS[name].family)} --mutant {name}", flush=True)
+    print(f"  {replay(report.seed, MUTANTS[name].family)} --mutant {name}", flush=True)
     return True
 
 

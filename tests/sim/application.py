@@ -30,6 +30,8 @@ from tests.sim.signing import make_signer
 GENESIS_TIME_MS = 1_700_000_000_000
 VALID_MS = 400_000
 HOUR_MS = 3_600_000
+SENDERS = 4
+"""Clients of the key-value application; the last one makes most transactions."""
 
 
 class Application(Protocol):
@@ -59,20 +61,19 @@ def root(state: dict[bytes, bytes]) -> bytes:
     return running.digest()
 
 
-def make_genesis(validators: ValidatorSet, consortium: bytes = b"") -> Genesis:
-    """A genesis document whose chain is idle for 5 s at most."""
-    parameters = Parameters(idle_interval_ms=5_000)
+def make_genesis(validators: ValidatorSet, parameters: Parameters, consortium: bytes = b"") -> Genesis:
+    """The genesis document."""
     return Genesis(1, "Simulated", Profile.INTL, GENESIS_TIME_MS, parameters, validators, consortium)
 
 
 class KeyValue:
     """Enough to see an order, a loss or a repetition of transactions in the state root."""
 
-    def __init__(self, validators: ValidatorSet, real_signatures: bool) -> None:
-        self.genesis = make_genesis(validators)
+    def __init__(self, validators: ValidatorSet, parameters: Parameters, real_signatures: bool) -> None:
+        self.genesis = make_genesis(validators, parameters)
         self.first_state: dict[bytes, bytes] = {}
         self._chain_id = self.genesis.hash()
-        self._client = make_signer(bytes(32), real_signatures)
+        self._clients = [make_signer(bytes([number]) * 32, real_signatures) for number in range(SENDERS)]
 
     def execute(self, state: dict[bytes, bytes], block: Block, failures: tuple[Failure, ...]) -> dict[bytes, bytes]:
         """Each transaction chains its id onto its key's value, so any other order shows."""
@@ -115,9 +116,10 @@ class KeyValue:
         return self._make(random, now_ms, branch, "put", bytes([random.randrange(16)]))
 
     def _make(self, random: Random, now_ms: int, branch: Branch, method: str, args: bytes) -> bytes:
+        client = self._clients[min(args[-1], SENDERS - 1)]
         body = Body(
             self._chain_id,
-            self._client.public_key,
+            client.public_key,
             branch,
             ExpiryClass.ORDINARY,
             1,
@@ -127,13 +129,13 @@ class KeyValue:
             now_ms + VALID_MS,
             random.randbytes(8),
         )
-        return sign_transaction(body, self._client)
+        return sign_transaction(body, client)
 
 
 class Contracts:
     """The real contracts: payments that often ask for too much, real money in and out, and one pile's sessions."""
 
-    def __init__(self, validators: ValidatorSet, real_signatures: bool) -> None:
+    def __init__(self, validators: ValidatorSet, parameters: Parameters, real_signatures: bool) -> None:
         names = [member.name for member in validators.validators]
         self._operators = names[2:]
         signers = {
@@ -147,7 +149,7 @@ class Contracts:
             driver.public_key: self._operators[number % len(self._operators)]
             for number, driver in enumerate(self._drivers)
         }
-        self.genesis = make_genesis(validators, encode(self._consortium()))
+        self.genesis = make_genesis(validators, parameters, encode(self._consortium()))
         self.first_state = genesis_state(self.genesis)
         self._chain_id = self.genesis.hash()
         self._newest = 0, self.first_state

@@ -3,15 +3,15 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from consensus.messages import BLOCKS_MAX
 from consensus.round import VIEWS_KEPT
-from ledger.terms import K
+from consensus.state import EARLY_BYTES_MAX
+from ledger.terms import DECISION_DELAY, K
 from node.engine import Engine
 from tests.sim.checker import InvariantError
 
 VOTE_KINDS = 5
-"""PRE-PREPARE, PREPARE, COMMIT, VIEW-CHANGE, NEW-VIEW: what `later` keeps of a peer and height."""
-ARRIVED_MAX = 64
-"""Blocks of one answer that wait to be looked at: honest ones hold K."""
+"""PRE-PREPARE, PREPARE, COMMIT, VIEW-CHANGE, NEW-VIEW: what `later` keeps of a peer and height, `own` of a view."""
 
 
 def check_bounds(name: str, engine: Engine, companies: int) -> None:
@@ -22,27 +22,48 @@ def check_bounds(name: str, engine: Engine, companies: int) -> None:
 
 
 def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
-    state, pool = engine._state, engine._pool
-    round_, limits = state.round, pool._limits
+    state = engine._state
+    round_ = state.round
     n = round_.validators.size
-    yield "entries", len(state.entries), 2 * K
+    yield "entries", len(state.entries), 3 * K
+    yield "terms", len(state.timeline), DECISION_DELAY + 1
     yield "candidates", len(round_.candidates), VIEWS_KEPT + 1
     for what, tally in (("prepares", round_.prepares), ("commits", round_.commits)):
         yield f"voters of {what}", len(tally._votes), n
         yield f"views of {what}", max(map(len, tally._votes.values()), default=0), VIEWS_KEPT
     yield "view changes", len(round_.view_changes), n
-    yield "heights of checkpoints", len(state.checkpoints), 2 * K
+    yield "peers shown a proposal", len(round_.shown), companies
+    yield "heights of checkpoints", len(state.checkpoints), K + DECISION_DELAY
     yield "checkpoints of a height", max(map(len, state.checkpoints.values()), default=0), companies
-    early = Counter(peer for _, peer, _ in state.later)
+    yield "heights of own votes", len({height for height, _, _ in state.own}), 3 * K + 1
+    yield "own votes", len(state.own), VOTE_KINDS * len({key[:2] for key in state.own}) + 3 * K
+    early, bytes_ = Counter[str](), Counter[str]()
+    for (_, peer, _), (_, size) in state.later.items():
+        early[peer] += 1
+        bytes_[peer] += size
     yield "early messages of a peer", max(early.values(), default=0), (K + 1) * VOTE_KINDS
+    yield "bytes of early messages", max(bytes_.values(), default=0), EARLY_BYTES_MAX
     yield "peers", len(state.peers), companies
     yield "repeated", len(state.repeated_ms), companies
     for what, pace in (("answering", state.answering), ("verifying", state.verifying)):
         yield f"peers in {what}", len(pace._busy_until_ms), companies
     yield "failed donors", len(state.fetch.failed), companies
     yield "accused", len(state.accused), n
-    yield "fetched blocks", len(state.fetch.arrived), ARRIVED_MAX
-    yield "blocks of the log", len(state.found_blocks), 4 * K * (VIEWS_KEPT + 1)
+    yield "fetched blocks", len(state.fetch.arrived), 2 * BLOCKS_MAX
+    heights = {height for height, _ in state.found_blocks.values()}
+    yield "heights of blocks of the log", len(heights), K + 1
+    yield "heights of locks of the log", len(state.found_locks), K
+    yield from _lengths_of_pool(engine)
+
+
+def _lengths_of_pool(engine: Engine) -> Iterator[tuple[str, int, int]]:
+    pool = engine._pool
+    limits = pool._limits
+    newest = next(reversed(pool._by_id.values()), None)
     yield "transactions", len(pool), limits.count_max
-    yield "bytes", pool.size_bytes, limits.bytes_max
+    yield "transactions by leaf", len(pool._by_leaf), len(pool)
+    yield "bytes before the newest transaction", pool.size_bytes - (len(newest.raw) if newest else 0), limits.bytes_max
+    yield "senders' queues", len(pool._queues), len(pool)
+    yield "transactions of a sender", max(map(len, pool._queues.values()), default=0), limits.sender_max
+    yield "transactions in queues", sum(map(len, pool._queues.values())), len(pool)
     yield "expected", len(pool._expected), limits.count_max

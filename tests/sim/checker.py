@@ -38,8 +38,8 @@ class Checker:
         """(height, view) pairs that ran out of time somewhere."""
         self._chain_id = chain_id
         self._parameters = parameters
-        self._time_ms = time_ms
-        """Of the last committed block."""
+        self.time_ms = time_ms
+        """Of the last committed block: the chain's time."""
         self._verify = verify
         self._voters: list[frozenset[str]] = []
         """Who decided for each block, by the first certificate or seal that was seen."""
@@ -72,7 +72,7 @@ class Checker:
         """I2 as well: nothing is committed that no honest member may accept. Written anew from the rules, not from the
         engine's code.
         """
-        parent_ms, self._time_ms = self._time_ms, block.header.time_ms
+        parent_ms, self.time_ms = self.time_ms, block.header.time_ms
         where = f"I2: height {block.header.height} holds"
         if block.header.time_ms <= parent_ms:
             raise InvariantError(f"{where} a time that is not later than its parent's")
@@ -81,6 +81,10 @@ class Checker:
             raise InvariantError(f"{where} a transaction under another branch")
         if sum(transaction.body.gas_limit for transaction in block.transactions) > self._parameters.block_gas_max:
             raise InvariantError(f"{where} more gas than a block may")
+        if len(block.transactions) > self._parameters.block_transactions_max:
+            raise InvariantError(f"{where} more transactions than a block may")
+        if sum(len(transaction.raw) for transaction in block.transactions) > self._parameters.block_bytes_max:
+            raise InvariantError(f"{where} more bytes than a block may")
         for transaction in block.transactions:
             body = transaction.body
             longest_ms = (self._parameters.expiry_max_ms, self._parameters.device_expiry_max_ms)[body.expiry_class]

@@ -2,7 +2,6 @@
 
 import tempfile
 import zlib
-from itertools import dropwhile
 from pathlib import Path
 from random import Random
 
@@ -25,13 +24,16 @@ MARK = b"\x01segment"
 class Log:
     """A write-ahead log. A torn tail is recovered by the real one, from a real file."""
 
-    def __init__(self) -> None:
-        self._batches: list[Batch] = []
+    def __init__(self, segment_batches: int) -> None:
+        self._segment_batches = segment_batches
+        self._segments: list[list[Batch]] = [[]]
         self._torn = b""
 
     def append(self, batch: Batch) -> None:
         """Write durably."""
-        self._batches.append(batch)
+        if len(self._segments[-1]) >= self._segment_batches:
+            self._segments.append([])
+        self._segments[-1].append(batch)
 
     def tear(self, batch: Batch, random: Random) -> None:
         """Crash in the middle of writing: pages reach the disk in any order, or all of them, or none."""
@@ -49,27 +51,31 @@ class Log:
         self._unsure = batch
 
     def truncate(self, height: int) -> None:
-        """Drop the oldest batches that the store makes needless, as the real log drops whole segments."""
-        self._batches = list(dropwhile(lambda batch: all(at <= height for at, _ in batch), self._batches))
+        """Drop the oldest closed segments that hold nothing above `height`."""
+        while len(self._segments) > 1 and all(at <= height for batch in self._segments[0] for at, _ in batch):
+            del self._segments[0]
 
     def read(self) -> list[bytes]:
-        """The records, as after a restart."""
+        """The records, as after a restart, which begins a new segment."""
         if self._torn:
             self._recover()
-        return [record for batch in self._batches for _, record in batch]
+        self._segments = [segment for segment in self._segments if segment] + [[]]
+        return [record for segment in self._segments for batch in segment for _, record in batch]
 
     def _recover(self) -> None:
-        frames = [wal._frame(MARK, max(at for at, _ in batch), [data for _, data in batch]) for batch in self._batches]
+        """What the real log makes of the last segment."""
+        last = self._segments[-1]
+        frames = [wal._frame(MARK, max(at for at, _ in batch), [data for _, data in batch]) for batch in last]
         with tempfile.TemporaryDirectory() as folder:
             opening = MARK + zlib.crc32(MARK).to_bytes(4, "big")
             Path(folder, "00000001.wal").write_bytes(opening + b"".join(frames) + self._torn)
             log = wal.WriteAheadLog(Path(folder))
             log.close()
-        held = [record for batch in self._batches for _, record in batch]
+        held = [record for batch in last for _, record in batch]
         whole = held + [record for _, record in self._unsure]
         assert log.recovered in (held, whole), "the log recovered half a batch, or lost a whole one"
         if log.recovered == whole:
-            self._batches.append(self._unsure)
+            last.append(self._unsure)
         self._torn = b""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from msgspec.structs import replace
 
 from consensus.messages import (
+    BLOCKS_MAX,
     Bodies,
     Commit,
     CommitCertificate,
@@ -30,14 +31,7 @@ from consensus.proposal import build
 from ledger.block import Header, SealedHeader, Vote, branch_table, header_hash
 from ledger.codec import decode, encode
 from ledger.hashing import Tag
-from ledger.transaction import (
-    Body,
-    Branch,
-    ExpiryClass,
-    Transaction,
-    decode_transaction,
-    sign_transaction,
-)
+from ledger.transaction import Branch, Transaction, decode_transaction, sign_transaction
 from tests.sim.lies import Trick
 
 if TYPE_CHECKING:
@@ -45,6 +39,8 @@ if TYPE_CHECKING:
     from tests.sim.plan import Lie
 
 HOUR_MS = 3_600_000
+TOO_MANY_MAX = 20
+"""Transactions of a proposal that is to be too long, where blocks hold fewer."""
 
 
 def make_header(liar: "Liar", in_view: int, transactions: Sequence[Transaction], **changes: object) -> bytes:
@@ -90,19 +86,7 @@ class BadProposal(Trick):
         client = next(iter(liar.conspiracy.signers.values()))
 
         def transaction(**changes: object) -> Transaction:
-            body = Body(
-                liar.conspiracy.genesis.hash(),
-                client.public_key,
-                Branch.CHARGING,
-                ExpiryClass.ORDINARY,
-                1,
-                "put",
-                b"\x01",
-                1_000,
-                now_ms + 300_000,
-                random.randbytes(8),
-            )
-            return decode_transaction(sign_transaction(replace(body, **changes), client))
+            return liar.transaction(random, client, now_ms, **changes)
 
         def repeated() -> list[Transaction]:
             blocks = [block for block in liar.node.store.blocks[-40:] if block.transactions]
@@ -131,6 +115,7 @@ class BadProposal(Trick):
             lambda: ([good], {"proposer": random.choice(liar.peers)}),
             lambda: ([good], {"view": message.view + 1}),
             lambda: (self._wrong_branch(other), {}),
+            lambda: ([transaction() for _ in range(min(TOO_MANY_MAX, limit.block_transactions_max + 1))], {}),
         )
         transactions, changes = random.choice(makers)()
         raw = make_header(liar, message.view, transactions, **changes)
@@ -251,7 +236,8 @@ class LyingDonor(Trick):
         if isinstance(message, SealedBlocks):
             blocks = tuple(self._worse(block) for block in message.blocks)
             tail = tuple(self._uncommitted(block) for block in message.tail)
-            return [SealedBlocks(*random.choice(((blocks, tail), (blocks[1:], tail), (blocks[::-1], ()))))]
+            worse = ((blocks, tail), (blocks[1:], tail), (blocks[::-1], ()), (message.blocks[:1] * BLOCKS_MAX, tail))
+            return [SealedBlocks(*random.choice(worse))] * random.choice((1, 1, 3))
         return [message]
 
     def hears(self, sender: str, message: Message) -> bool:

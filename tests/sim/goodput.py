@@ -48,7 +48,7 @@ def patient(plan: Plan) -> float:
 def _begun(plan: Plan) -> tuple[World, list[str]]:
     world = World(1, plan)
     for fault in plan.faults:
-        world.begin(fault)
+        world.faults.begin(fault)
     return world, [node.name for node in world.honest]
 
 

@@ -29,6 +29,7 @@ from ledger.errors import PeerError
 from ledger.genesis import Genesis
 from ledger.hashing import HASH_BYTES, Tag
 from ledger.keys import Signer
+from ledger.transaction import Body, Branch, ExpiryClass, Transaction, decode_transaction, sign_transaction
 from tests.sim.lies import Trick
 from tests.sim.scheduler import Scheduler
 from tests.sim.tricks import TRICKS
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 HEARD_MAX = 400
 """Messages that conspirators remember: some blocks' worth."""
+VALID_MS = 300_000
+"""How long the conspirators' transactions are valid."""
 HEADERS_MAX = 64
 """Places of which they know the proposals."""
 
@@ -157,6 +160,22 @@ class Liar:
         tag = Tag.PREPARE if kind is Prepare else Tag.COMMIT
         signature = self.sign(self.scope(height).vote_digest(tag, view, digest), name)
         return kind(height, view, digest, self.voter(name), signature)
+
+    def transaction(self, random: Random, signer: Signer, now_ms: int, **changes: object) -> Transaction:
+        """One that a client with this key might make, but for the changes."""
+        body = Body(
+            self.conspiracy.genesis.hash(),
+            signer.public_key,
+            Branch.CHARGING,
+            ExpiryClass.ORDINARY,
+            1,
+            "put",
+            b"\x01",
+            1_000,
+            now_ms + VALID_MS,
+            random.randbytes(8),
+        )
+        return decode_transaction(sign_transaction(replace(body, **changes), signer))
 
     def sign_again(self, message: Message) -> Message:
         """The message with a signature of ours that holds for what it says now."""

@@ -15,6 +15,7 @@ from consensus.messages import (
     Message,
     NewView,
     Prepare,
+    PreparedCertificate,
     PrePrepare,
     Status,
     Transactions,
@@ -138,10 +139,19 @@ class Mutate(Trick):
 
     def says(self, receiver: str, message: Message) -> list[Message]:
         """The changed one, and perhaps the right one behind it."""
+        if isinstance(message, ViewChange) and message.certificate is None and self.random.random() < 0.5:
+            message = replace(message, certificate=self._strange())
         changed: Message = _changed(self.random, message)
         if self.random.random() < 0.5:
             changed = self.liar.sign_again(changed)
         return [changed, message] if self.random.random() < 0.5 else [changed]
+
+    def _strange(self) -> PreparedCertificate | None:
+        """A certificate that somebody showed, or an empty one of some proposal."""
+        heard = self.liar.conspiracy.heard
+        shown = [each.certificate for each in heard if isinstance(each, ViewChange) and each.certificate is not None]
+        made = [PreparedCertificate(e.view, e.header, e.signature, ()) for e in heard if isinstance(e, PrePrepare)]
+        return self.random.choice([*shown, *made]) if shown or made else None
 
 
 class Replay(Trick):
@@ -179,10 +189,10 @@ class Slow(Trick):
 
 
 class Flood(Trick):
-    """Asks and tells without end: positions, blocks, bodies, votes for heights to come."""
+    """Asks and tells without end: positions, blocks, bodies, votes for heights to come and for many views."""
 
     def acts(self) -> None:
-        """A handful for everybody."""
+        """Something for everybody."""
         random, liar = self.random, self.liar
         state = liar.node.state
         height = state.round.height
@@ -199,8 +209,12 @@ class Flood(Trick):
                 liar.sign_again(Checkpoint(ahead, random.randbytes(32), liar.voter(), bytes(64))),
                 liar.sign_again(ViewChange(ahead, random.randrange(1, 9), liar.voter(), None, bytes(64))),
             )
-            for message in random.sample(kinds, 3):
-                liar.send(peer, message)
+            liar.send(peer, random.choice(kinds))
+            if random.randrange(20) == 0:
+                for step in range(12):  # views of one height, heights without end
+                    liar.send(peer, liar.vote(Commit, height, state.round.view + step, random.randbytes(32)))
+                    liar.send(peer, liar.vote(Prepare, height + far + step, 0, random.randbytes(32)))
+                    liar.send(peer, liar.sign_again(Checkpoint(far + step, bytes(32), liar.voter(), bytes(64))))
 
 
 class BadGossip(Trick):
@@ -214,6 +228,22 @@ class BadGossip(Trick):
         return [Transactions((*bad, self.random.randbytes(40), b"")), message]
 
 
+class FloodGossip(Trick):
+    """Tells more valid transactions of one client than blocks hold, and some that are none."""
+
+    def acts(self) -> None:
+        """Now and then, the same for everybody."""
+        liar, random = self.liar, self.random
+        if random.random() < 0.8:
+            return
+        signer = next(iter(liar.conspiracy.signers.values()))
+        now_ms = liar.node.state.tip.time_ms
+        made = [liar.transaction(random, signer, now_ms).raw for _ in range(4)]
+        made += [random.randbytes(60) for _ in range(16)]
+        for peer in liar.peers:
+            liar.send(peer, Transactions(tuple(made)))
+
+
 LIES: dict[str, type[Trick]] = {
     "mute": Mute,
     "equivocate": Equivocate,
@@ -224,6 +254,7 @@ LIES: dict[str, type[Trick]] = {
     "slow": Slow,
     "flood": Flood,
     "bad-gossip": BadGossip,
+    "flood-gossip": FloodGossip,
 }
 
 
@@ -238,8 +269,10 @@ def _changed(random: Random, value: Any) -> Any:
             except (PeerError, OverflowError):
                 return value
         return replace(value, **{field: _changed(random, inner)})
-    if isinstance(value, bool) or value is None:
-        return value
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, str):
+        return random.choice((value[:-1], value + "x", value.swapcase(), ""))
     if isinstance(value, int):
         return max(0, random.choice((0, value + 1, value - 1, value ^ 2, (1 << 32) - 1, (1 << 63) - 1)))
     if isinstance(value, bytes):

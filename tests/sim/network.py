@@ -28,6 +28,8 @@ class Network:
         self.weather = FAIR
         self.cut: set[tuple[str, str]] = set()
         """(sender, receiver) pairs that lose everything."""
+        self.parted: set[tuple[str, str]] = set()
+        """(sender, receiver) pairs, both ways, that have no connection."""
         self.witness = ""
         """Hears what is muted for the others."""
         self.rounds: RoundsAdversary | None = None
@@ -56,7 +58,7 @@ class Network:
 
     def _carry(self, sender: str, receiver: str, message: Message) -> None:
         chance, weather = self._random.random, self.weather
-        if (sender, receiver) in self.cut:
+        if (sender, receiver) in self.cut or (sender, receiver) in self.parted:
             return
         if self.rounds is not None and self.rounds.loses(sender, receiver, message):
             return

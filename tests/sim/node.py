@@ -34,6 +34,7 @@ from node.effects import (
     Verify,
 )
 from node.engine import Engine, EngineSetup
+from node.mempool import MempoolLimits
 from tests.sim import disk
 from tests.sim.application import Application, root
 from tests.sim.checker import Checker, InvariantError
@@ -62,19 +63,27 @@ class SimNode:
         checker: Checker,
         random: Random,
         timing: Timing,
+        limits: MempoolLimits,
+        segment_batches: int,
         turn_ms: int,
         clock_offset_ms: int = 0,
         is_honest: bool = True,
     ) -> None:
         self.name = name
         self.company = company(name)
-        self.log = disk.Log()
+        self.log = disk.Log(segment_batches)
         self.store = store
         self.engine: Engine | None = None
         self.crash_in: int | None = None
         """Crash at that many more effects …"""
+        self.crash_kind = ""
+        """… of this kind, if not of any …"""
         self.moment: Moment = "before"
         """… before, in or after it."""
+        self.crashed: Callable[[str], None] = lambda _name: None
+        """Who hears that it crashed."""
+        self.cut_off: Callable[[str, str], None] = lambda _name, _peer: None
+        """Who ends its connection to a peer that broke a rule."""
         self.charges: list[Charge] = []
         self.trusted: frozenset[str] = frozenset()
         """Members that keep to the protocol: no honest node may find fault with them."""
@@ -93,6 +102,7 @@ class SimNode:
         self._checker = checker
         self._random = random
         self._timing = timing
+        self._limits = limits
         self._turn_ms = turn_ms
         self._life = 0
         self._ticked_ms = -turn_ms
@@ -139,6 +149,7 @@ class SimNode:
             records=records,
             verify=self._verify,
             timing=self._timing,
+            limits=self._limits,
         )
         try:
             self.engine = Engine(setup)
@@ -148,7 +159,8 @@ class SimNode:
         self._ticked_ms = -self._turn_ms
         self.tick()
         for peer in self._peers:
-            self.handle(PeerUp(peer))
+            if (self.name, peer) not in self._network.parted:
+                self.handle(PeerUp(peer))
 
     def crash(self) -> None:
         """Lose memory."""
@@ -156,6 +168,7 @@ class SimNode:
         self.crash_in = None
         self._life += 1
         self._suspended, self._puts, self._late = [], [], []
+        self.crashed(self.name)
 
     def handle(self, event: Event) -> None:
         """Give the engine an event, and perform what it wants. With the log's disk full, the core stands still."""
@@ -201,7 +214,7 @@ class SimNode:
         written = False
         for at, effect in enumerate(effects):
             moment = None
-            if self.crash_in is not None:
+            if self.crash_in is not None and self.crash_kind in ("", type(effect).__name__):
                 self.crash_in -= 1
                 if self.crash_in < 0:
                     moment = self.moment
@@ -225,7 +238,7 @@ class SimNode:
                 return self.crash()
             elif moment == "in" and isinstance(effect, StoreSealed):
                 if not self._full and effect.outcome.height == self.store.height + 1:
-                    self._put(effect)  # durable, but nobody was told
+                    self._store(effect)  # durable, but nobody was told
                 return self.crash()
             else:
                 self._perform(effect)
@@ -272,6 +285,8 @@ class SimNode:
             self.charges.append(effect)
             if self.is_honest and effect.peer in self.trusted:
                 raise InvariantError(f"I5: {self.name} charges {effect.peer}: {effect.code}, {effect.reason}")
+            if effect.cut:
+                self.cut_off(self.name, effect.peer)
         elif isinstance(effect, Accuse):
             if self.is_honest and effect.company in self.trusted:
                 raise InvariantError(f"I5: {self.name} accuses {effect.company}: {effect.evidence}")
@@ -338,6 +353,10 @@ class SimNode:
         if self._full:
             self._puts.append(effect)
             return
+        self._store(effect)
+        self.handle(Stored(effect.block.header.height))
+
+    def _store(self, effect: StoreSealed) -> None:
         header = effect.block.header
         state = effect.outcome.work
         if not isinstance(state, dict):
@@ -347,7 +366,6 @@ class SimNode:
         validators = self.state.validators_at(header.height)
         block = StoredBlock(effect.sealed, effect.block.transactions, header.time_ms, state, validators)
         self.store.put(block, effect.head)
-        self.handle(Stored(header.height))
 
     def _later(self, delay_ms: int, action: Callable[..., None], argument: object) -> None:
         """Something that takes this node a while, in order, and that a crash undoes."""

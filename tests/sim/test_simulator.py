@@ -3,16 +3,22 @@
 import os
 import subprocess
 import sys
+from collections import Counter
+from itertools import count
 from pathlib import Path
 
 import pytest
 
+from ledger.validators import fault_limit
+from node.mempool import Mempool
+from tests.sim.application import GENESIS_TIME_MS, KeyValue
 from tests.sim.checker import InvariantError
+from tests.sim.draw import BY_SEED, FEATURES, KINDS, draw, has
 from tests.sim.goodput import GOODPUT_MIN_PERCENT, attack, steady
 from tests.sim.mutants import MUTANTS, mutated
-from tests.sim.plan import BLOCKS_MIN, EVENTS_MIN, Cut, Plan, draw
-from tests.sim.run import hunt, run_plan, run_seed
-from tests.sim.shrink import shrink
+from tests.sim.plan import BLOCKS_MIN, NAMES, QUICK, Clock, Cut, Decide, Lie, Plan
+from tests.sim.run import failures, hunt, run_plan, run_seed
+from tests.sim.shrink import shrink, with_nodes
 from tests.sim.tricks import TRICKS
 from tests.sim.world import World
 
@@ -21,54 +27,108 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.mark.parametrize("first", range(0, 100, 10))
 def test_seeds_hold(first):
-    for seed in range(first, first + 10):
-        report = run_seed(seed)
-        assert report.failure == "", f"python -m tests.sim --seed {seed} --shrink"
-        assert report.steps >= EVENTS_MIN
-        assert report.blocks >= BLOCKS_MIN
+    """… and each is long enough, or its report says that it is not."""
+    assert failures(range(first, first + 10)) == []
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(100, 1_100, 50))
 def test_many_seeds_hold(first):
-    assert [report.failure for seed in range(first, first + 50) if (report := run_seed(seed)).failure] == []
+    assert failures(range(first, first + 50)) == []
 
 
 @pytest.mark.parametrize("first", range(0, 200, 50))
 def test_twins_hold(first):
-    assert [report.failure for seed in range(first, first + 50) if (report := run_seed(seed, "twins")).failure] == []
+    assert failures(range(first, first + 50), "twins") == []
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_fights_over_locks_hold(seed):
-    assert run_seed(seed, "locks").failure == ""
+    assert failures([seed], "locks") == []
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("first", range(200, 10_200, 500))
 def test_many_twins_hold(first):
-    assert [report.failure for seed in range(first, first + 500) if (report := run_seed(seed, "twins")).failure] == []
+    assert failures(range(first, first + 500), "twins") == []
+
+
+def test_a_failure_tells_its_seed_and_command(monkeypatch):
+    """… be it of an invariant or of any part of the simulated world; the other seeds go on."""
+
+    def execute(*_: object) -> None:
+        raise KeyError("a wallet")
+
+    monkeypatch.setattr(KeyValue, "execute", execute)
+    (one, other) = failures([1, 2], "twins")
+    assert one.startswith("python -m tests.sim --seed 1 --family twins --shrink: ")
+    assert "KeyError: 'a wallet'" in one
+    assert "test_simulator.py" in one
+    assert other.startswith("python -m tests.sim --seed 2")
+
+
+def first_seed(kind: str, feature: str = "") -> int:
+    """The first seed of a kind that has a feature, or none."""
+    wanted = {feature} - {""}
+    return next(s for s in count() if BY_SEED[s % 8] == kind and {f for f in FEATURES if has(s, f)} == wanted)
 
 
 def test_a_seed_replays_to_the_same_trace_whatever_the_hash_seed():
-    traces = set()
+    """Of every kind; with contracts, with decisions, in a crowd; of every family."""
+    seeds = [(first_seed(kind), "seed") for kind in KINDS]
+    seeds += [(first_seed("liars", each), "seed") for each in ("contracts", "decisions", "crowd")]
+    seeds += [(0, "twins"), (1, "twins")]
+    code = f"from tests.sim.run import run_seed\nfor each in {seeds}: print(run_seed(*each).trace)"
+    traces = []
     for hash_seed in ("0", "4242"):
-        command = [sys.executable, "-m", "tests.sim", "--seed", "4"]
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
+        command = [sys.executable, "-c", code]
         told = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-        traces.add(told.split("trace ")[1].split(";")[0])
-    assert len(traces) == 1
+        traces.append(dict(zip(seeds, told.split(), strict=True)))
+    assert traces[0] == traces[1]
 
 
-def test_every_part_of_the_plans_is_drawn():
-    plans = [draw(seed) for seed in range(200)]
-    assert {type(fault).__name__ for plan in plans for fault in plan.faults} == {
+def test_a_trace_tells_what_is_in_the_blocks(monkeypatch):
+    """An order that follows from chance, as that of a set might: no message more, no step sooner."""
+    seed = first_seed("liars", "crowd")
+    right = run_seed(seed).trace
+    select = Mempool.select
+    monkeypatch.setattr(Mempool, "select", lambda *given: sorted(select(*given), key=lambda each: each.id))
+    assert run_seed(seed).trace != right
+
+
+def test_every_part_of_the_plans_is_drawn_and_all_of_them_meet():
+    plans = {seed: draw(seed) for seed in range(3_000)}
+    assert {type(fault).__name__ for plan in plans.values() for fault in plan.faults} == {
         *("Crash", "Weather", "Cut", "Rounds", "Full", "Clock", "Lie", "Decide"),
     }
-    assert sum(plan.real_signatures for plan in plans) == 2
-    assert sum(plan.contracts for plan in plans) == 10
-    assert any(plan.off_for_ever for plan in plans)
-    assert all(len({*plan.byzantine, *plan.off_for_ever}) <= (plan.nodes - 1) // 3 for plan in plans)
+    met = {(feature, BY_SEED[seed % 8]) for seed in plans for feature in FEATURES if has(seed, feature)}
+    assert met == {(feature, kind) for feature in FEATURES for kind in KINDS}
+    decided = [seed for seed, plan in plans.items() if any(isinstance(fault, Decide) for fault in plan.faults)]
+    assert {BY_SEED[seed % 8] for seed in decided} == set(KINDS)
+    assert any(set(plans[seed].byzantine) for seed in decided)
+    assert sum(plan.real_signatures for plan in plans.values()) == 29
+    assert sum(plan.contracts for plan in plans.values()) == 153
+    lies = Counter(fault.trick for plan in plans.values() for fault in plan.faults if isinstance(fault, Lie))
+    assert min(lies[trick] for trick in TRICKS) * 7 > max(lies.values()), "no trick is rare"
+
+
+def test_clocks_are_wrong_everywhere_until_the_healing_and_then_of_f_members():
+    plans = [draw(seed) for seed in range(1_000)]
+    assert all(len({*plan.byzantine, *plan.off_for_ever}) <= fault_limit(plan.nodes) for plan in plans)
+    wrong = [(plan, {fault.node for fault in plan.faults if isinstance(fault, Clock)}) for plan in plans]
+    assert any(len(names) == plan.nodes for plan, names in wrong)
+    assert any(names and plan.byzantine for plan, names in wrong)
+    assert any(plan.off_for_ever for plan, _ in wrong)
+    assert sum(bool(names) for _, names in wrong[:100]) > 5, "in the normal test run too"
+
+
+def test_a_chain_led_ahead_by_wrong_clocks_goes_on_when_the_right_ones_are_there():
+    clocks = tuple(Clock(0, name, 3_600_000) for name in NAMES[:4])
+    plan = Plan(4, faults=clocks, fault_ms=1_000, timing=QUICK, blocks_min=BLOCKS_MIN)
+    world = World(1, plan)
+    world.run_plan()
+    assert world.now_ms() > 3_600_000 + GENESIS_TIME_MS + world.scheduler.now_ms - 2_000
 
 
 def test_more_than_f_faults_fork_the_chain_and_the_checker_names_the_signers():
@@ -122,8 +182,21 @@ def test_shrinking_keeps_what_matters():
     assert 3_000 <= smaller.fault_ms <= 3_300
 
 
+def test_a_plan_with_decisions_is_shrunk_to_fewer_members():
+    plan = next(p for p in map(draw, count()) if p.nodes > 4 and any(isinstance(f, Decide) for f in p.faults))
+    assert run_plan(1, with_nodes(plan, 4)).failure == ""
+
+
+def test_a_crash_is_no_bug_found(monkeypatch):
+    """A mutant is found when its seed fails as it should, and holds without it."""
+    name = "free-payments"
+    monkeypatch.setitem(MUTANTS, name, MUTANTS[name]._replace(breaks="I1"))
+    assert hunt(name, ()) is None
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_bug_is_found(name):
+    """… by a seed that holds without it."""
     assert hunt(name, range(HUNTED_SEEDS)), MUTANTS[name].what
 
 

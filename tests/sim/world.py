@@ -7,10 +7,10 @@ from random import Random
 from msgspec.structs import replace
 
 from consensus.head import genesis_head
-from consensus.messages import Message
+from consensus.messages import Message, SealedBlocks
 from consensus.state import State
 from ledger.codec import decode
-from ledger.transaction import Signed, transaction_id
+from ledger.transaction import Signed, decode_transaction, transaction_id
 from ledger.validators import Validator, ValidatorSet
 from node.effects import Received
 from node.engine import EngineStatus
@@ -19,11 +19,12 @@ from tests.sim.application import GENESIS_TIME_MS, Application, Contracts, KeyVa
 from tests.sim.bounds import check_bounds
 from tests.sim.checker import Checker, InvariantError
 from tests.sim.disk import Store
+from tests.sim.faults import Faults
 from tests.sim.liar import Conspiracy, Liar
-from tests.sim.network import FAIR, Network, company
+from tests.sim.links import Links
+from tests.sim.network import Network, company
 from tests.sim.node import SimNode
-from tests.sim.plan import EVENTS_MIN, KEYS_MAX, Clock, Crash, Cut, Decide, Fault, Full, Lie, Plan, Rounds, Weather
-from tests.sim.rounds import RoundsAdversary
+from tests.sim.plan import EVENTS_MIN, KEYS_MAX, Decide, Plan
 from tests.sim.scheduler import Scheduler
 from tests.sim.signing import make_signer, verify
 
@@ -34,12 +35,12 @@ TICK_MS = 100
 ASK_MS = 500
 """How often a client looks."""
 BOUNDS_EVERY = 32
-"""Ticks between two looks at a node's queues."""
+"""Ticks of a node between two looks at its queues."""
 HEAL_VIEWS_MAX = 3_000
 """Ends a run whose nodes do not settle, in first time-outs; the real limit is counted in views."""
 STILL_VIEWS_MAX = 300
 """Longest that nothing is sealed after healing, likewise, though something waits or an idle block is due every 5 s."""
-FAULTY_BLOCKS_MAX = 100
+FAULTY_BLOCKS_MAX = 70
 """The faults end earlier when so many blocks are committed: other seeds say more than more of the same."""
 SUBMIT_HEALED_MS = 40
 """Time between transactions when only the number of blocks is wanted."""
@@ -47,6 +48,10 @@ VIEWS_IN_VAIN_MAX = 12
 """How many views may run out of time between healing and the last seal, per member: f members of n may let every turn
 of theirs pass until they are passed over, and former views may have left the others far apart.
 """
+CLOCKS_APART_MS = 2_000
+"""How far right clocks differ: as far ahead a proposal may be."""
+BLOCKS_WAITED_MAX = 15
+"""How many blocks may be sealed before one holds a transaction that all honest members have, per member."""
 
 
 class World:
@@ -70,11 +75,15 @@ class World:
         members = tuple(self._validator(name, 0) for name in names[: plan.nodes])
         check = verify[plan.real_signatures]
         kind = Contracts if plan.contracts else KeyValue
-        self.application: Application = kind(ValidatorSet(0, members), plan.real_signatures)
+        self.application: Application = kind(ValidatorSet(0, members), plan.parameters, plan.real_signatures)
         genesis = self.application.genesis
         self.checker = Checker(genesis.hash(), genesis.parameters, genesis.time_ms, check)
         self.submitted: dict[bytes, bytes] = {}
         """Id → bytes of the transactions that clients gave to some node, and want to see sealed."""
+        self._due: dict[bytes, int] = {}
+        """Id → the height at which one must be sealed, of those that an honest member took after healing."""
+        self._passed_ms = 0
+        """Time that clocks waited, and no simulated step did."""
         offsets = dict(plan.offsets_ms)
         self.nodes = {
             name: SimNode(
@@ -89,6 +98,8 @@ class World:
                 checker=self.checker,
                 random=self.random,
                 timing=plan.timing,
+                limits=plan.limits,
+                segment_batches=plan.segment_batches,
                 turn_ms=plan.turn_ms,
                 clock_offset_ms=offsets.get(name, 0),
                 is_honest=name not in plan.byzantine,
@@ -100,7 +111,9 @@ class World:
         self.liars = {name: Liar(self.nodes[name], conspiracy, self.network, self.scheduler) for name in plan.byzantine}
         for name, liar in self.liars.items():
             self.network.liars[name] = liar.outgoing
-        self._ticks = 0
+        self.faults = Faults(self)
+        self.links = Links(self.nodes, self.network, self.scheduler, self.random)
+        self._ticks = dict.fromkeys(ids, 0)
         for at, name in enumerate(ids):
             self.nodes[name].start()
             self.scheduler.after(1 + at, self._tick, name)
@@ -125,8 +138,10 @@ class World:
         for node in self.honest:
             if node.company not in plan.twins:  # a twin also gets what the other one asked for
                 node.trusted = trusted
+        if not plan.twins:  # a connection to a company is one to both
+            self.links.watch()
         for fault in plan.faults:
-            self.scheduler.after(fault.at_ms, self.begin, fault)
+            self.scheduler.after(fault.at_ms, self.faults.begin, fault)
         self._ask()
         self.load(plan.submit_every_ms)
         self.run_until(lambda: len(self.checker.hashes) >= FAULTY_BLOCKS_MAX, plan.fault_ms)
@@ -143,17 +158,30 @@ class World:
         view_ms = self.plan.timing.view_ms
         end_ms = self.scheduler.now_ms + HEAL_VIEWS_MAX * view_ms
         moved_ms, sealed = self.scheduler.now_ms, self.checker.sealed
-        while not self.run_until(condition, 1_000):
+        while not self.run_until(condition, 500):
             if self.checker.sealed > sealed:
                 moved_ms, sealed = self.scheduler.now_ms, self.checker.sealed
             if self.scheduler.now_ms > min(end_ms, moved_ms + STILL_VIEWS_MAX * view_ms):
                 raise InvariantError(f"I6: the chain stands still after healing: {self.describe()}")
-            self._check_views()
-        self._check_views()
+            self._check_waits()
+        self._check_waits()
 
-    def _check_views(self) -> None:
+    def _check_waits(self) -> None:
+        """I6: few views in vain, and no transaction left behind by the chain."""
         if (views := len(self.checker.late)) > VIEWS_IN_VAIN_MAX * self.plan.nodes:
             raise InvariantError(f"I6: {views} views in vain after healing")
+        for digest, due in list(self._due.items()):
+            if digest in self.checker.placed:
+                del self._due[digest]
+            elif self.checker.sealed > due and self._is_everywhere(digest):
+                waited = BLOCKS_WAITED_MAX * self.plan.nodes
+                raise InvariantError(f"I6: a transaction waits at every honest member while {waited} blocks are sealed")
+        self._let_clocks_wait()
+
+    def _is_everywhere(self, digest: bytes) -> bool:
+        """Whether all honest pools hold a transaction: full ones may have dropped it, until its client comes again."""
+        leaf = decode_transaction(self.submitted[digest]).leaf
+        return all(node.engine is not None and node.engine.holds(leaf) for node in self.honest)
 
     def heal(self) -> None:
         """No more faults but the lies and wrong clocks of at most f members; everybody is up; clients submit again what
@@ -168,9 +196,34 @@ class World:
                 node.clock_offset_ms = offsets.get(name, 0)
             node.free_disk()
             if not node.is_up:
-                node.start()
+                self.start(name)
+        self.links.heal()
+        self._let_clocks_wait()
         self.checker.late.clear()
         self._resubmit()
+
+    def start(self, name: str) -> None:
+        """Start a node that is down."""
+        if self.plan.twins:
+            self.nodes[name].start()
+        else:
+            self.links.start(name)
+
+    def _let_clocks_wait(self) -> None:
+        """If a quorum of wrong clocks has led the chain's time ahead, right ones accept no proposal until they are
+        there as well. That is safe, not live, and takes as long as the clocks were off: let it pass at once.
+        """
+        ahead_ms = self.checker.time_ms - self.now_ms()
+        if ahead_ms <= CLOCKS_APART_MS:
+            return
+        self._passed_ms += ahead_ms
+        for node in self.nodes.values():
+            node.clock_offset_ms += ahead_ms
+        for digest, raw in list(self.submitted.items()):
+            expired = decode_transaction(raw).body.valid_until_ms <= self.checker.time_ms
+            if expired and digest not in self.checker.placed:
+                del self.submitted[digest]
+                self._due.pop(digest, None)
 
     def is_settled(self) -> bool:
         """Whether all honest nodes' stores hold the same chain and every transaction that was submitted."""
@@ -200,8 +253,15 @@ class World:
 
     @property
     def trace(self) -> str:
-        """Digest of everything that happened, in order."""
-        return self._trace.hexdigest()
+        """Digest of everything that happened, in order, and of what came of it: blocks and states."""
+        trace = self._trace.copy()
+        for digest in (*self.checker.hashes, *self.checker.roots):
+            trace.update(digest)
+        return trace.hexdigest()
+
+    def now_ms(self) -> int:
+        """What right clocks show."""
+        return GENESIS_TIME_MS + self.scheduler.now_ms + self._passed_ms
 
     def status(self, name: str) -> EngineStatus:
         """Where a node that is up stands."""
@@ -225,17 +285,35 @@ class World:
         up = [node for node in self.nodes.values() if node.is_up and (to is None or node.name == to)]
         if not up:
             return []
-        now_ms = GENESIS_TIME_MS + self.scheduler.now_ms
+        now_ms = max(self.now_ms(), self.checker.time_ms)
         made = [self.application.make(self.random, now_ms) for _ in range(count)]
-        taken = self.random.choice(up).submit(made)
-        if taken:
-            self.submitted |= {transaction_id(decode(Signed, raw).body): raw for raw in made}
+        return self._give(self.random.choice(up), made)
+
+    def decide(self, seats: tuple[tuple[str, int], ...]) -> None:
+        """Some honest node is given a decision on who votes, (name, how often its key has changed), as a transaction
+        like any other.
+        """
+        up = [node for node in self.honest if node.is_up]
+        if up and isinstance(self.application, KeyValue):
+            members = tuple(self._validator(name, change) for name, change in seats)
+            now_ms = max(self.now_ms(), self.checker.time_ms)
+            self._give(self.random.choice(up), [self.application.decide(members, self.random, now_ms)])
+
+    def _give(self, node: SimNode, raws: list[bytes]) -> list[bytes]:
+        """Transactions that their clients want to see sealed; returns the ids of those that the node took."""
+        taken = node.submit(raws)
+        made = {transaction_id(decode(Signed, raw).body): raw for raw in raws}
+        for digest in taken:
+            self.submitted[digest] = made[digest]
+            if self.is_healed and node.is_honest:
+                self._due[digest] = self.checker.sealed + BLOCKS_WAITED_MAX * self.plan.nodes
         return taken
 
     def load(self, every_ms: int) -> None:
         """Transactions, as long as the plan wants them."""
         if self.plan.blocks_min or not self.is_healed:
-            self.submit()
+            burst = self.plan.burst
+            self.submit(count=1 if burst == 1 else self.random.randint(1, burst))
             mean_ms = SUBMIT_HEALED_MS if self.is_healed else every_ms
             self.scheduler.after(1 + self.random.randrange(2 * mean_ms), self.load, every_ms)
 
@@ -249,7 +327,7 @@ class World:
         """Clients try another node when they have seen no receipt for a while."""
         waiting = [each for each in self.submitted if self.checker.placed.get(each, 1 << 62) > self.checker.sealed]
         for digest in waiting[:200]:
-            self.random.choice(self.honest).submit([self.submitted[digest]])
+            self._give(self.random.choice(self.honest), [self.submitted[digest]])
         self.scheduler.after(2_000, self._resubmit)
 
     # ── what happens by itself ──────────────────────────────────────────────────────────────────────────────────────
@@ -264,104 +342,34 @@ class World:
         node.tick()
         if name in self.liars:
             self.liars[name].act()
-        self._ticks += 1
-        if node.engine is not None and node.is_honest and self._ticks % BOUNDS_EVERY == 0:
-            check_bounds(name, node.engine, len(self.plan.names))
+        self._ticks[name] += 1
+        if self._ticks[name] % BOUNDS_EVERY == 0:
+            self._check_bounds(node)
+
+    def _check_bounds(self, node: SimNode) -> None:
+        if node.engine is not None and node.is_honest:
+            check_bounds(node.name, node.engine, len(self.plan.names))
 
     def _deliver(self, sender: str, receiver: str, message: Message) -> None:
         node = self.nodes[receiver]
-        if node.engine is None:
+        if node.engine is None or (sender, receiver) in self.network.parted:
             return
-        self._trace.update(
-            f"{self.scheduler.now_ms}{sender}{receiver}{type(message).__name__}{len(self.checker.hashes)}".encode()
-        )
+        kind, blocks = type(message).__name__, len(self.checker.hashes)
+        signature = getattr(message, "signature", b"")  # which says all that the message says
+        self._trace.update(f"{self.scheduler.now_ms}{sender}{receiver}{kind}{blocks}".encode() + signature)
         node.tick()
         if not node.is_up:
             return
         liar = self.liars.get(receiver)
         if liar is None or liar.incoming(company(sender), message):
             node.handle(Received(company(sender), message))
-
-    # ── what goes wrong ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def begin(self, fault: Fault) -> None:
-        """Have a fault happen. Those that last end by themselves."""
-        if self.is_healed or getattr(fault, "node", self.honest[0].name) not in self.nodes:
-            return  # a shrunk plan has fewer members than its faults name
-        self.note(fault)
-        after = self.scheduler.after
-        if isinstance(fault, Crash):
-            node = self.nodes[fault.node]
-            node.crash_in, node.moment = fault.effects, fault.moment
-            after(fault.down_ms, self._restart, fault.node)
-        elif isinstance(fault, Weather):
-            self.network.weather = fault
-            after(fault.for_ms, self._end_weather, fault)
-        elif isinstance(fault, Cut):
-            self.network.cut |= set(fault.pairs)
-            self.network.witness = fault.witness or self.network.witness
-            if fault.witness:
-                self.network.weather = Weather(muted="Commit")
-            after(fault.for_ms, self._end_cut, fault)
-        elif isinstance(fault, Rounds):
-            self.network.rounds = RoundsAdversary(
-                fault, list(self.nodes), self._locked, self._place, lambda: self.scheduler.now_ms
-            )
-            after(fault.for_ms, self.network.end_rounds, fault)
-        elif isinstance(fault, Full):
-            self.nodes[fault.node].fill_disk(fault.first)
-            after(fault.for_ms, self.nodes[fault.node].free_disk)
-        elif isinstance(fault, Clock):
-            self.nodes[fault.node].clock_offset_ms = fault.offset_ms
-        elif isinstance(fault, Lie):
-            self.liars[fault.node].begin(fault)
-        elif isinstance(fault, Decide):
-            self._decide(fault)
-
-    def _decide(self, fault: Decide) -> None:
-        """Some node is given the decision, as a transaction like any other."""
-        if not isinstance(self.application, KeyValue):
-            return
-        members = tuple(self._validator(name, change) for name, change in fault.seats)
-        raw = self.application.decide(members, self.random, GENESIS_TIME_MS + self.scheduler.now_ms)
-        up = [node for node in self.honest if node.is_up]
-        if up and self.random.choice(up).submit([raw]):
-            self.submitted[transaction_id(decode(Signed, raw).body)] = raw
+            if isinstance(message, SealedBlocks):  # which fill a queue that is soon empty
+                self._check_bounds(node)
 
     def _validator(self, name: str, change: int) -> Validator:
         """A member with its vote key after so many changes."""
         company_key, vote_key = (self._signers[name][at].public_key for at in (0, change))
         return Validator(name, company_key, vote_key, hashlib.sha256(name.encode()).digest())
-
-    def _place(self, name: str) -> tuple[int, int]:
-        """The height and view in which a node stands."""
-        node = self.nodes[name]
-        return (node.state.round.height, node.state.round.view) if node.is_up else (0, 0)
-
-    def _locked(self, height: int) -> list[str]:
-        """Who holds a prepared certificate at a height, that of the highest view last."""
-        states = [(node.name, node.state) for node in self.nodes.values() if node.is_up]
-        locks = [(state.round.lock, name) for name, state in states if state.round.height == height]
-        return [name for _, name in sorted((lock.view, name) for lock, name in locks if lock)]
-
-    def _restart(self, name: str) -> None:
-        """Start a node again that has crashed; one that was to crash and found no time to goes on."""
-        node = self.nodes[name]
-        node.crash_in = None
-        if not node.is_up:
-            node.start()
-            self.note("restart", name)
-
-    def _end_weather(self, fault: Weather) -> None:
-        if self.network.weather == fault:
-            self.network.weather = FAIR
-
-    def _end_cut(self, fault: Cut) -> None:
-        """The others' cuts go on; two that cut the same line end together."""
-        self.network.cut -= set(fault.pairs)
-        if fault.witness and self.network.witness == fault.witness:
-            self.network.witness = ""
-            self._end_weather(Weather(muted="Commit"))
 
 
 def _seed(name: str, change: int) -> bytes:

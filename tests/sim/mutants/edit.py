@@ -29,6 +29,8 @@ class Mutant(NamedTuple):
     what: str
     """What is wrong, in words."""
     edits: tuple[Edit, ...]
+    breaks: str
+    """How the failure begins: any other one, a crash say, would show something else."""
     seed: int
     """A seed that finds it in this version of the engine. A change of timing moves a bug to another seed."""
     family: str = "seed"

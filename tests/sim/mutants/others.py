@@ -16,6 +16,7 @@ OTHERS = (
                 "return sorted(replica.settle(), key=lambda effect: type(effect).__name__ == 'Persist')",
             ),
         ),
+        "I5",
         0,
     ),
     Mutant(
@@ -28,18 +29,21 @@ OTHERS = (
                 "pass",
             ),
         ),
+        "I5",
         3,
     ),
     Mutant(
         "no-window",
         "a transaction of an earlier block may come again",
         (Edit(replay.ReplayWindow.__contains__, "return transaction_id in self._ids", "return False"),),
+        "I2",
         1,
     ),
     Mutant(
         "free-payments",
         "whoever pays keeps the money",
         (Edit(money.pay, "Wallet(payer.home, payer.balance_fen - amount_fen)", "payer"),),
-        3,
+        "I4",
+        16,
     ),
 )

@@ -9,13 +9,15 @@ TERMS = (
         "trap-22-newest-set",
         "a sealed block is checked against the newest set that is decided, not the one before it",
         (Edit(catch_up._take_sealed, "state.validators_at(height)", "state.timeline[-1].validators"),),
-        9,
+        "I5",
+        15,
     ),
     Mutant(
         "set-of-the-tip",
         "whoever votes on the next stored block votes on all that are open",
         (Edit(State.terms_at, "terms_at(self.timeline, height)", "terms_at(self.timeline, self.stored + 1)"),),
-        9,
+        "I5",
+        14,
     ),
     Mutant(
         "first-key",
@@ -27,6 +29,7 @@ TERMS = (
                 "next(iter(self.signers.values()))",
             ),
         ),
-        9,
+        "I5",
+        14,
     ),
 )
