@@ -60,7 +60,8 @@ TRAPS = (
             ),
         ),
         "I1",
-        28,
+        20,
+        "locks",
     ),
     Mutant(
         "trap-05-any-digest",
