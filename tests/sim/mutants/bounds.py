@@ -55,7 +55,7 @@ BOUNDS = (
         "votes of all views are kept",
         (Edit(Tally.add, "if len(votes) > VIEWS_KEPT:", "if False:"),),
         "I7",
-        74,
+        80,
     ),
     Mutant(
         "far-checkpoints",
@@ -69,7 +69,7 @@ BOUNDS = (
         "an answer is taken while the one before waits",
         (Edit(catch_up.on_sealed_blocks, "if peer != fetch.peer or fetch.arrived:", "if peer != fetch.peer:"),),
         "I7",
-        20,
+        55,
     ),
     Mutant(
         "old-votes-kept",
@@ -90,7 +90,7 @@ BOUNDS = (
         (
             Edit(
                 recovery.resume,
-                "{height: each for height, each in state.found_locks.items() if height > round_.height}",
+                "{height: lock for height, lock in state.found_locks.items() if height >= round_.height}",
                 "state.found_locks",
             ),
         ),

@@ -32,7 +32,7 @@ TRAPS = (
             ),
         ),
         "I1",
-        12,
+        15,
     ),
     Mutant(
         "trap-03-trusted-bodies",
@@ -60,7 +60,7 @@ TRAPS = (
             ),
         ),
         "I1",
-        20,
+        101,
         "locks",
     ),
     Mutant(
@@ -184,7 +184,7 @@ TRAPS = (
         "nobody times the wait for a NEW-VIEW",
         (Edit(view_change.watch, "running = asking >= round_.validators.quorum", "running = False"),),
         "I6",
-        24,
+        44,
     ),
     Mutant(
         "trap-15-moved-by-nonsense",
@@ -263,7 +263,7 @@ TRAPS = (
             ),
         ),
         "I5",
-        11,
+        27,
     ),
     Mutant(
         "trap-20-committed-twice",
