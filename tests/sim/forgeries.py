@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tests.sim.liar import Liar
     from tests.sim.plan import Lie
 
+OPENING = "forge-opening"
 HOUR_MS = 3_600_000
 TOO_MANY_MAX = 20
 """Transactions of a proposal that is to be too long, where blocks hold fewer."""
@@ -222,6 +223,17 @@ class ForgeCertificate(Trick):
         return cast(NewView, liar.sign_again(NewView(message.height, message.view, requests, proposal, bytes(64))))
 
 
+class ForgeOpening(ForgeCertificate):
+    """Forges its openings alone: whoever breaks more rules is cut off, or passed over, before it may open a view."""
+
+    def says(self, receiver: str, message: Message) -> list[Message]:
+        """Its own words, but for an opening."""
+        return super().says(receiver, message) if isinstance(message, NewView) else [message]
+
+    def acts(self) -> None:
+        """Wait for its turn."""
+
+
 class LyingDonor(Trick):
     """Claims to be ahead, and sends blocks that nobody agreed on, or half of those that were."""
 
@@ -331,6 +343,7 @@ class LateCopies(Trick):
 FORGERIES: dict[str, type[Trick]] = {
     "bad-proposal": BadProposal,
     "forge-certificate": ForgeCertificate,
+    OPENING: ForgeOpening,
     "lying-donor": LyingDonor,
     "late-copies": LateCopies,
 }

@@ -13,7 +13,7 @@ from ledger.validators import fault_limit
 from tests.sim import application
 from tests.sim.application import GENESIS_TIME_MS, KeyValue
 from tests.sim.checker import InvariantError
-from tests.sim.draw import BY_SEED, FEATURES, KINDS, draw, has
+from tests.sim.draw import BY_SEED, FEATURES, KINDS, PACK, draw, has
 from tests.sim.goodput import GOODPUT_MIN_PERCENT, attack, steady
 from tests.sim.mutants import MUTANTS, mutated
 from tests.sim.plan import BLOCKS_MIN, NAMES, QUICK, Clock, Cut, Decide, Lie, Plan
@@ -111,7 +111,7 @@ def test_every_part_of_the_plans_is_drawn_and_all_of_them_meet():
     assert sum(plan.real_signatures for plan in plans.values()) == 29
     assert sum(plan.contracts for plan in plans.values()) == 153
     lies = Counter(fault.trick for plan in plans.values() for fault in plan.faults if isinstance(fault, Lie))
-    assert min(lies[trick] for trick in TRICKS) * 7 > max(lies.values()), "no trick is rare"
+    assert min(lies[trick] for trick in PACK) * 7 > max(lies.values()), "no trick is rare"
 
 
 def test_clocks_are_wrong_everywhere_until_the_healing_and_then_of_f_members():

@@ -60,7 +60,7 @@ TRAPS = (
             ),
         ),
         "I1",
-        101,
+        1082,
         "locks",
     ),
     Mutant(
@@ -96,7 +96,8 @@ TRAPS = (
         "a NEW-VIEW's choice is not computed again",
         (Edit(view_change._check_new_view, " or not (fresh or bound):", ":"),),
         "I1",
-        708,
+        989,
+        "locks",
     ),
     Mutant(
         "trap-08-first-certificate",
