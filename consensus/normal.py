@@ -199,11 +199,11 @@ def _vote(state: State) -> None:
     position = state.position(round_.height)
     if proposal is None or position is None:
         return
-    if round_.phase is Phase.PREPARING:
+    if round_.lock is None or round_.phase is Phase.PREPARING:
         if position != round_.primary(round_.view):
             state.keep_block(proposal)  # a certificate may come of it that binds all, and that a liar alone can show
             _cast(state, Prepare, Tag.PREPARE, proposal)
-    elif round_.lock is not None:
+    else:
         state.keep_block(proposal)
         state.out.append(Persist(encode(LockRecord(round_.lock)), round_.height))
         _cast(state, Commit, Tag.COMMIT, proposal)

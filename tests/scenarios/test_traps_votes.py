@@ -15,6 +15,7 @@ from tests.unit.consensus_kit import (
     NAMES,
     OTHER,
     OTHER_TX,
+    SIGNERS,
     T0,
     TX,
     VIEW_MS,
@@ -49,6 +50,13 @@ def test_trap_01_half_of_six_members_decide_nothing():
     assert world.checker.hashes == [], "half of them committed a block"
     world.network.heal()
     assert world.run_until(world.is_settled, 120_000)
+
+
+def test_trap_02_a_position_outside_of_the_set_signs_nothing():
+    bench = Bench()
+    digest = bytes(32)
+    for voter, holds in ((1, True), (4, False), (2**32 - 1, False)):
+        assert bench.state.signed_by(1, voter, digest, SIGNERS["Bohui"].sign(digest)) is holds
 
 
 def test_trap_02_a_vote_in_anothers_name_does_not_count():

@@ -50,8 +50,9 @@ def test_F13_a_result_of_while_the_disk_was_full_is_signed_when_there_is_room():
     bench.perform(DiskFull(True))
     bench.execute()
     assert bench.said(Checkpoint) == []
-    bench.perform(DiskFull(False))
-    assert len(bench.said(Checkpoint)) == 1
+    for is_full in (False, True, False):
+        bench.perform(DiskFull(is_full))
+        assert len(bench.said(Checkpoint)) == 1, "once"
 
 
 def test_F13_the_chain_goes_on_after_all_disks_were_full():
