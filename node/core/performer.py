@@ -137,11 +137,13 @@ class Performer:
                 await self._writer.room.wait()
             with self._stages.measure("order"):
                 effects = self._ask()
-            if self._held and not self._writer.room.is_set():
+            if self._held and self._writer.room.is_set():
+                held, self._held, self._held_bytes = self._held, [], 0
+                await self._perform(held)
+            if self._held:  # still: what is asked of us meanwhile must not wait as well
                 self._perform_meanwhile(effects)
             else:
-                held, self._held, self._held_bytes = self._held, [], 0
-                await self._perform(held + effects)
+                await self._perform(effects)
             await asyncio.sleep(0)  # an inbox that is never empty must not keep sockets and timers waiting
 
     def close(self) -> None:

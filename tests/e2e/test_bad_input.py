@@ -158,7 +158,7 @@ async def test_F23_what_is_sealed_as_failed_moves_no_money(net):
         "no-headroom": driver.pay(amount_fen=RICH_FEN - 1),
         "contract-unknown": driver.pay(contract=99),
         "method-unknown": driver.pay(method="steal"),
-        "method-internal": driver.pay(method="hold", args=encode((driver.payee, "SGCC", 1, bytes(32)))),
+        "method-internal": driver.pay(method="hold", args=encode((driver.payee, "SGCC", 1, bytes(32), b""))),
         "branch-wrong": driver.pay(branch=Branch.GOVERNANCE),
         "class-wrong": driver.pay(expiry_class=ExpiryClass.DEVICE),
         "args-malformed": driver.pay(args=pay.args[:-1]),

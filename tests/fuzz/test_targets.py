@@ -48,6 +48,7 @@ CONTRACTS = (
     *(f"contracts.host.{name}" for name in ("Table.read", "Table.scan", "Host.get", "Host.iterate")),
     *(f"contracts.identity.{name}" for name in ("voices", "fine_payee")),
     *(f"contracts.margin.{name}" for name in ("_pay_fines", "_pay_debts")),
+    "contracts.tariff.check_no_region",
     *(f"contracts.views.{name}" for name in ("companies", "balances", "rewards_fen", "claims", "piles")),
     *("contracts.abi.decode_event", "contracts.session.claim"),
 )

@@ -185,7 +185,22 @@ async def test_F13_what_waits_for_room_is_bounded(monkeypatch):
     world.make_room()
     await asyncio.sleep(0.05)
     task.cancel()
-    assert world.done == [("fsync", [b"a record"] * 4)]
+    assert [record for _, records in world.done for record in records] == [b"a record"] * 4
+
+
+async def test_F13_a_further_try_that_finds_no_room_holds_up_no_answer():
+    world = World([Persist(b"vote"), Send((), VOTE)])
+    world.disk_error = OSError(errno.ENOSPC, "full")
+    task = await world.turn()
+    world.effects = [Persist(b"lock"), Send(("Teld",), Status(1, 1, 0))]
+    world.room.set()
+    await world.hear()
+    assert (world.done, world.full) == ([("send", ("Teld",), False)], 2)
+    world.disk_error, world.effects = None, []
+    world.make_room()
+    await asyncio.sleep(0.05)
+    task.cancel()
+    assert world.done[1:] == [("fsync", [b"vote", b"lock"]), ("send", (), False)], "held behind the vote, in one write"
 
 
 @pytest.mark.parametrize("error", [OurError("fsync-failed", "lost"), OSError(errno.EIO, "broken")])
