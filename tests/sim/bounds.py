@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from consensus.messages import BLOCKS_MAX
-from consensus.round import VIEWS_KEPT
+from consensus.round import ACCEPTED_KEPT, VIEWS_KEPT
 from consensus.state import EARLY_BYTES_MAX
 from ledger.terms import DECISION_DELAY, K
 from node.engine import Engine
@@ -27,7 +27,7 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     n = round_.validators.size
     yield "entries", len(state.entries), 3 * K
     yield "terms", len(state.timeline), DECISION_DELAY + 1
-    yield "candidates", len(round_.candidates), VIEWS_KEPT + 1
+    yield "candidates", len(round_.candidates), VIEWS_KEPT + ACCEPTED_KEPT + 1
     for what, tally in (("prepares", round_.prepares), ("commits", round_.commits)):
         yield f"voters of {what}", len(tally._votes), n
         yield f"views of {what}", max(map(len, tally._votes.values()), default=0), VIEWS_KEPT
