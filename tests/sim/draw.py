@@ -90,7 +90,7 @@ def draw(seed: int) -> Plan:
     some = random.randint(0 if kind in ("mixed", "rounds") else 1, fault_limit(nodes))
     bad = random.sample(names, 0 if kind in ("rounds", "crashes") else some)
     liars = tuple(sorted(bad)) if random.random() < 0.7 or kind != "mixed" else ()
-    skew_ms = random.choice((0, 0, 500, 1_500))
+    skew_ms = random.choice((0, 0, 500, 1_000))  # two of them: `time_ahead_max_ms`, beyond which proposals must wait
     offsets = {name: random.randint(-skew_ms, skew_ms) for name in names}
     faults: list[Fault] = []
     for chance, source in zip(KINDS[kind], (_crashes, _weather, _cuts, _full, _rounds), strict=True):
