@@ -17,7 +17,7 @@ BOUNDS = (
             ),
         ),
         "I6",
-        141,
+        119,
     ),
     Mutant(
         "full-pool-takes-more",

@@ -30,7 +30,7 @@ OTHERS = (
             ),
         ),
         "I5",
-        3,
+        11,
     ),
     Mutant(
         "no-window",

@@ -12,14 +12,14 @@ TRAPS = (
         "n - f - 1 votes decide",
         (Edit(validators.quorum, "(n + fault_limit(n)) // 2 + 1", "n - fault_limit(n) - 1"),),
         "I1",
-        3,
+        7,
     ),
     Mutant(
         "trap-01-quorum-of-2f-and-1",
         "2f + 1 votes decide, also where n is more than 3f + 1",
         (Edit(validators.quorum, "(n + fault_limit(n)) // 2 + 1", "2 * fault_limit(n) + 1"),),
         "I1",
-        34,
+        50,
     ),
     Mutant(
         "trap-02-repeated-voters",
@@ -68,7 +68,7 @@ TRAPS = (
         "votes of a view count together, whatever block they are for",
         (Edit(Tally.supporters, " and vote[0] == digest", ""),),
         "I1",
-        16,
+        10,
     ),
     Mutant(
         "trap-06-unchecked-content",
