@@ -27,7 +27,9 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     n = round_.validators.size
     yield "entries", len(state.entries), 3 * K
     yield "terms", len(state.timeline), DECISION_DELAY + 1
-    yield "candidates", len(round_.candidates), VIEWS_KEPT + ACCEPTED_KEPT + 1
+    accepted = sum(candidate.durable for candidate in round_.candidates.values())
+    yield "candidates", len(round_.candidates) - accepted, VIEWS_KEPT + 1
+    yield "accepted candidates", accepted, ACCEPTED_KEPT + 1
     for what, tally in (("prepares", round_.prepares), ("commits", round_.commits)):
         yield f"voters of {what}", len(tally._votes), n
         yield f"views of {what}", max(map(len, tally._votes.values()), default=0), VIEWS_KEPT
