@@ -1,5 +1,8 @@
-"""Fetching what a proposal names and gossip did not bring: one bounded request at a time, each from another source."""
+"""Fetching what a proposal names and gossip did not bring: one bounded request at a time, each from another source. And
+showing a proposal to those who did not get it.
+"""
 
+from consensus import equivocation
 from consensus.effects import Verify
 from consensus.messages import BODIES_MAX, Bodies, FetchBodies, split_leaves
 from consensus.normal import list_leaves
@@ -32,6 +35,21 @@ def ask(state: State) -> None:
     proposal.asked_ms = state.steady_ms
     proposal.asked_count += 1
     state.send(FetchBodies(proposal.hash, b"".join(missing[:BODIES_MAX])), source)
+
+
+def show(state: State) -> None:
+    """Show the first proposal, once we are locked on it, to those who have not accepted it. A primary that leaves some
+    out and holds back its own COMMIT could else make each of its turns cost a time-out, and never be passed over: the
+    next view must propose its block again.
+    """
+    round_, proposal = state.round, state.round.proposal
+    if proposal is None or round_.phase is not Phase.COMMITTING or round_.view != 0:
+        return
+    if state.steady_ms < round_.moved_ms + state.timing.bodies_ms:
+        return
+    for voter, member in enumerate(round_.validators.validators):
+        if member.name in state.peers and voter != round_.primary(0) and round_.prepares.get(voter, 0) is None:
+            equivocation.show(state, member.name, proposal)
 
 
 def on_fetch_bodies(state: State, peer: str, message: FetchBodies) -> None:

@@ -197,7 +197,7 @@ def _take_sealed(state: State, block: SealedBlock) -> bool:
     20, 21). False if it is of no use.
     """
     height = decode(Header, block.sealed.header).height
-    if height <= state.sealed or height > state.sealed + K:
+    if height <= state.sealed or height > min(state.sealed + K, state.stored + 2 * K):
         return False
     # Against the set that voted on it, which the block before it fixed (trap 22).
     header, result = check_sealed(block.sealed, state.validators_at(height), state.chain_id, state.verify)

@@ -8,6 +8,7 @@ once. So a liar that goes on costs nothing more.
 
 from consensus.effects import Accuse
 from consensus.messages import CommitCertificate, PreparedCertificate, PrePrepare, Shown, ViewChange
+from consensus.round import Proposal
 from consensus.state import State
 from ledger.block import header_hash
 from ledger.codec import encode
@@ -59,22 +60,18 @@ def compare_proposal(state: State, message: PrePrepare) -> None:
 
 
 def show_ours(state: State, peer: str, view: int, digest: bytes) -> None:
-    """Show a peer that accepted another proposal of this view the one that we have: its primary lied to one of us. Once
-    for each peer at a height.
-    """
-    round_, proposal = state.round, state.round.proposal
-    if proposal is None or view != round_.view or proposal.hash == digest or peer in round_.shown:
-        return
-    round_.shown.add(peer)
-    state.send(Shown(PrePrepare(view, proposal.header_raw, b"", proposal.signatures[view])), peer)
+    """Show a peer that accepted another proposal of this view the one that we have: its primary lied to one of us."""
+    proposal = state.round.proposal
+    if proposal is not None and view == state.round.view and proposal.hash != digest:
+        show(state, peer, proposal)
 
 
-def on_shown(state: State, peer: str, message: Shown) -> None:
-    """A peer shows what was proposed to it."""
-    if message.height != state.round.height:
-        return state.ignore("another height", peer, message)
-    compare_proposal(state, message.proposal)
-    return None
+def show(state: State, peer: str, proposal: Proposal) -> None:
+    """Show a peer the present view's proposal, once at a height."""
+    round_ = state.round
+    if peer not in round_.shown:
+        round_.shown.add(peer)
+        state.send(Shown(PrePrepare(round_.view, proposal.header_raw, b"", proposal.signatures[round_.view])), peer)
 
 
 def compare_certificate(state: State, certificate: PreparedCertificate) -> None:

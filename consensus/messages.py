@@ -188,7 +188,9 @@ class Bodies(Wire, tag=12):
 
 
 class Shown(Wire, tag=13):
-    """What was proposed to the sender, for a peer that accepted another proposal of the same view."""
+    """What was proposed to the sender, for a peer that accepted another proposal of the same view, or seems to have
+    none.
+    """
 
     proposal: PrePrepare
     """Without its list of leaves."""

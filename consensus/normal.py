@@ -13,6 +13,7 @@ from consensus.messages import (
     Prepare,
     PreparedCertificate,
     PrePrepare,
+    Shown,
     split_leaves,
 )
 from consensus.records import CommitRecord, LockRecord
@@ -40,6 +41,20 @@ def on_pre_prepare(state: State, peer: str, message: PrePrepare) -> None:
     if peer != round_.primary_name(0):
         raise PeerError("proposal-stranger", f"it is the turn of {round_.primary_name(0)}")  # trap 15
     take(state, examine(state, message), message)
+    return None
+
+
+def on_shown(state: State, peer: str, message: Shown) -> None:
+    """A peer shows what was proposed to it: what the primary kept from us, or perhaps another proposal than ours."""
+    round_, shown = state.round, message.proposal
+    if message.height != round_.height:
+        return state.ignore("another height", peer, message)
+    if shown.view != 0 or round_.view != 0 or round_.phase is not Phase.WAITING or not state.has_room:
+        return equivocation.compare_proposal(state, shown)
+    proposal = examine(state, shown)
+    take(state, proposal, shown)
+    proposal.asked_ms -= state.timing.bodies_ms  # its list comes by no gossip: ask at once
+    proposal.asked_count = 1  # … and others before the primary, which left us out
     return None
 
 
@@ -137,6 +152,8 @@ def advance(state: State) -> bool:
             return True
         if round_.phase is Phase.PREPARING and _try_lock(state, proposal):
             return True
+    if not state.has_room:
+        return False  # a block of the log may stand here: the terms behind it are not yet known
     quorum = round_.validators.quorum
     for view, digest, votes in round_.commits.agreed(quorum):
         candidate = round_.candidates.get(digest)

@@ -7,7 +7,7 @@ it draws conclusions until there are none left.
 from collections.abc import Callable
 from typing import Any, get_args
 
-from consensus import bodies, catch_up, checkpoint, equivocation, normal, recovery, view_change
+from consensus import bodies, catch_up, checkpoint, normal, recovery, view_change
 from consensus.effects import Charge, Effect, Halt, Outcome
 from consensus.messages import (
     Bodies,
@@ -44,7 +44,7 @@ HANDLERS: dict[type[Message], Handler] = {
     SealedBlocks: catch_up.on_sealed_blocks,
     FetchBodies: bodies.on_fetch_bodies,
     Bodies: bodies.on_bodies,
-    Shown: equivocation.on_shown,
+    Shown: normal.on_shown,
 }
 
 CUTTING = frozenset(
@@ -91,10 +91,11 @@ class Replica:
         state = self.state
         state.now_ms = now_ms
         state.steady_ms = max(steady_ms, state.steady_ms)
+        view_change.watch(state)  # no timer runs while the disk is full, so none is over when there is room again
         if state.disk_full:
             return
-        view_change.watch(state)
         bodies.ask(state)
+        bodies.show(state)
         catch_up.ask(state)
 
     def receive(self, peer: str, message: Message) -> None:
@@ -181,7 +182,7 @@ class Replica:
             self._resumed = state.round
             recovery.resume(state)
             state.later = {key: early for key, early in state.later.items() if key[0] >= state.round.height}
-        if not state.later or not state.has_room:
+        if not state.later or not state.has_room or state.disk_full:
             return
         due = [key for key in state.later if key[0] == state.round.height]
         for key in sorted(due, key=lambda key: (key[1], key[2].__name__)):

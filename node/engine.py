@@ -14,6 +14,7 @@ from ledger.errors import ClientError, OurError
 from ledger.genesis import Genesis
 from ledger.keys import Signer
 from ledger.transaction import Transaction, transaction_leaf
+from ledger.validators import ValidatorSet
 from node.effects import (
     Admitted,
     Effect,
@@ -169,6 +170,11 @@ class Engine:
             gossip_dropped=self._gossip_dropped,
             peers={name: -1 if status is None else status.committed for name, status in sorted(state.peers.items())},
         )
+
+    @property
+    def voters(self) -> ValidatorSet:
+        """Who votes on the block behind the last sealed one."""
+        return self._state.head.validators
 
     def asks(self, peer: str) -> bool:
         """Whether this peer owes us an answer to a request for the blocks behind the last sealed one."""

@@ -190,7 +190,7 @@ class Mempool:
         """Take the limits of the next block, and forget what no block may hold under them: waiting for it would suspect
         honest primaries.
         """
-        if parameters is not self._parameters:
+        if parameters != self._parameters:
             self._parameters = parameters
             self.remove([transaction for transaction in self._by_id.values() if not self._fits(transaction)])
 

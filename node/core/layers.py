@@ -32,7 +32,7 @@ class Layer(NamedTuple):
 
 
 class LayeredState:
-    """A StateReader and TileSource. At most K layers, so each read costs at most K look-ups before the store's."""
+    """A StateReader and TileSource. At most 2 K layers, so each read costs at most 2 K look-ups before the store's."""
 
     def __init__(self, base: Base, layers: Sequence[Layer]) -> None:
         """`layers` are the blocks right above the base, in order of height."""

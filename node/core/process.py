@@ -17,7 +17,7 @@ from contracts.genesis import genesis_state
 from ledger.codec import decode_trusted
 from ledger.errors import ClientError, OurError
 from ledger.genesis import Genesis
-from ledger.terms import Timeline, terms_at
+from ledger.terms import Timeline
 from ledger.transaction import ExpiryClass, Signed, Transaction, transaction_id
 from node.config import Config, split_address
 from node.core.admission import Admission
@@ -205,10 +205,9 @@ class Core:
         Observers do not count, of whom any number may lie, nor what nobody asked for: two of them could else stop
         every member of the consortium with a message each.
         """
-        sealed = self._engine.status().sealed
-        voters = terms_at(self._timeline, sealed + 1).validators
         if not self._engine.asks(peer):
             return
+        sealed, voters = self._engine.status().sealed, self._engine.voters
         self._pruned[peer] = height
         names = [
             name for name, first in self._pruned.items() if first > sealed + 1 and voters.index_of(name) is not None

@@ -14,8 +14,8 @@ from node.effects import StoreSealed
 from node.storage.store import Store, StoreFullError
 
 BLOCKS_MAX = 8
-"""Blocks in one transaction: a node that catches up saves fsyncs, and no reader waits long for news. At most K wait
-anyway.
+"""Blocks in one transaction: a node that catches up saves fsyncs, and no reader waits long for news. At most 2 K
+wait anyway.
 """
 
 

@@ -24,12 +24,14 @@ from consensus.messages import (
     Checkpoint,
     Commit,
     FetchBlocks,
+    FetchBodies,
     Message,
     NewView,
     Prepare,
     PrePrepare,
     Scope,
     SealedBlocks,
+    Shown,
     ViewChange,
 )
 from ledger.block import Block, Header, branch_table, header_hash
@@ -262,6 +264,12 @@ class Script:
             return f"NEW-VIEW {message.height}.{message.view} {block}, as {by} asked"
         if isinstance(message, FetchBlocks):
             return f"FETCH-BLOCKS {message.first} to {message.last}"
+        if isinstance(message, Shown):
+            return f"SHOWN {self._label(message.proposal.header)}"
+        if isinstance(message, FetchBodies):
+            return f"FETCH-BODIES {self._labels.get(message.header_hash, '?')}"
+        if isinstance(message, Bodies):
+            return f"BODIES {self._labels.get(message.header_hash, '?')}"
         assert isinstance(message, SealedBlocks)
         sealed = [str(decode(Header, block.sealed.header).height) for block in message.blocks]
         tail = [str(decode(Header, block.header).height) for block in message.tail]

@@ -25,7 +25,8 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     state = engine._state
     round_ = state.round
     n = round_.validators.size
-    yield "entries", len(state.entries), 3 * K
+    yield "entries", len(state.entries), 2 * K
+    yield "unsealed blocks", state.tip.height - state.sealed, K
     yield "terms", len(state.timeline), DECISION_DELAY + 1
     accepted = sum(candidate.durable for candidate in round_.candidates.values())
     yield "candidates", len(round_.candidates) - accepted, VIEWS_KEPT + 1
@@ -37,8 +38,8 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     yield "peers shown a proposal", len(round_.shown), companies
     yield "heights of checkpoints", len(state.checkpoints), K + DECISION_DELAY
     yield "checkpoints of a height", max(map(len, state.checkpoints.values()), default=0), companies
-    yield "heights of own votes", len({height for height, _, _ in state.own}), 3 * K + 1
-    yield "own votes", len(state.own), VOTE_KINDS * len({key[:2] for key in state.own}) + 3 * K
+    yield "heights of own votes", len({height for height, _, _ in state.own}), 2 * K + 1
+    yield "own votes", len(state.own), VOTE_KINDS * len({key[:2] for key in state.own}) + 2 * K
     early, bytes_ = Counter[str](), Counter[str]()
     for (_, peer, _), (_, size) in state.later.items():
         early[peer] += 1

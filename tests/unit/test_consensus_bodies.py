@@ -1,8 +1,9 @@
 """Bodies: what a proposal names and gossip did not bring is asked for, and served, and no more."""
 
+import pytest
 from msgspec.structs import replace
 
-from consensus.messages import Bodies, FetchBodies, Prepare, Transactions
+from consensus.messages import Bodies, Commit, FetchBodies, Prepare, Shown, Transactions
 from ledger.block import header_hash
 from node.effects import Verify
 from tests.unit.consensus_kit import (
@@ -11,10 +12,13 @@ from tests.unit.consensus_kit import (
     TX,
     Bench,
     certificate,
+    commit,
     committed_bench,
+    locked_bench,
     make_header,
     new_view,
     pre_prepare,
+    prepare,
     preparing_bench,
     requests,
 )
@@ -93,3 +97,60 @@ def test_who_asks_for_what_nobody_knows_gets_no_answer():
     bench.hear("Dianneng", FetchBodies(bytes(32), TX.leaf))
     assert bench.said(Bodies) == []
     assert bench.charges == []
+
+
+def left_out_bench() -> Bench:
+    """Dianneng, to whom Bohui sent no proposal; Anneng and Chengdian are locked on it, and short of a COMMIT."""
+    bench = Bench("Dianneng")
+    bench.admit(TX)
+    for name in ("Anneng", "Chengdian"):
+        bench.hear(name, prepare(name, HEADER))
+        bench.hear(name, commit(name, HEADER))
+    return bench
+
+
+def test_a_locked_member_shows_the_proposal_to_those_whom_the_primary_left_out():
+    bench = locked_bench()
+    bench.tick(99)
+    assert bench.said(Shown) == [], "the PREPARE may be on its way"
+    bench.tick(1)
+    bench.tick(100)
+    assert [message.proposal for message in bench.said(Shown)] == [replace(pre_prepare(HEADER, TX), leaves=b"")]
+    assert bench.receivers[bench.sent.index(bench.said(Shown)[0])] == ("Dianneng",)
+
+
+def test_who_is_not_locked_on_a_first_proposal_shows_nothing():
+    for bench in (preparing_bench(), committed_bench()):
+        bench.tick(200)
+        assert bench.said(Shown) == []
+    bench = locked_bench()
+    bench.hear("Dianneng", prepare("Dianneng", HEADER))
+    bench.tick(200)
+    assert bench.said(Shown) == [], "nobody is left out"
+
+
+def test_who_was_left_out_takes_the_proposal_that_a_member_shows():
+    bench = left_out_bench()
+    bench.hear("Anneng", Shown(replace(pre_prepare(HEADER, TX), leaves=b"")))
+    assert bench.engine.status().phase == "gathering"
+    bench.tick(100)
+    asked = bench.said(FetchBodies)[0]
+    assert asked.leaves == b""
+    assert bench.receivers[bench.sent.index(asked)] != ("Bohui",), "not the one that left us out"
+    bench.hear("Anneng", Bodies(header_hash(HEADER), TX.leaf, ()))
+    assert len(bench.said(Commit)) == 1
+    assert bench.engine.status().committed == 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "charge"),
+    [
+        (replace(pre_prepare(HEADER, TX), signature=bytes(64)), ["proposal-forged"]),
+        (pre_prepare(HEADER, TX, view=1), []),
+    ],
+)
+def test_what_the_primary_did_not_propose_first_is_not_taken_from_others(shown, charge):
+    bench = left_out_bench()
+    bench.hear("Anneng", Shown(shown))
+    assert bench.engine.status().phase == "waiting"
+    assert bench.charges == charge

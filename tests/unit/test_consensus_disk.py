@@ -4,11 +4,24 @@ from collections.abc import Callable
 
 from consensus.messages import Checkpoint, Commit, Prepare
 from consensus.records import BlockRecord, LockRecord, VoteRecord, decode_record
+from ledger.block import header_hash
 from ledger.terms import K
 from node.effects import DiskFull, StoreSealed
 from tests.sim.plan import Plan
 from tests.sim.world import World
-from tests.unit.consensus_kit import HEADER, TX, Bench, committed_bench, pre_prepare, prepare
+from tests.unit.consensus_kit import (
+    HEADER,
+    OTHER_TX,
+    TX,
+    VIEW_MS,
+    Bench,
+    commit,
+    committed_bench,
+    locked_bench,
+    make_next_header,
+    pre_prepare,
+    prepare,
+)
 
 
 def gathering_bench() -> Bench:
@@ -53,6 +66,30 @@ def test_F13_a_result_of_while_the_disk_was_full_is_signed_when_there_is_room():
     for is_full in (False, True, False):
         bench.perform(DiskFull(is_full))
         assert len(bench.said(Checkpoint)) == 1, "once"
+
+
+def test_F13_a_view_s_time_is_not_over_when_the_disk_has_room_again():
+    bench = gathering_bench()
+    bench.admit(TX)
+    bench.tick(10)
+    bench.perform(DiskFull(True))
+    bench.tick(100 * VIEW_MS)
+    bench.perform(DiskFull(False))
+    bench.tick(10)
+    assert bench.engine.status().view == 0
+
+
+def test_F13_early_messages_are_kept_while_the_disk_is_full():
+    bench = locked_bench()
+    next_header = make_next_header(HEADER, OTHER_TX)
+    bench.hear("Chengdian", pre_prepare(next_header, OTHER_TX))
+    bench.perform(DiskFull(True))
+    bench.state.round.commits.add(2, 0, header_hash(HEADER), commit("Chengdian", HEADER).signature)
+    bench.state.round.commits.add(1, 0, header_hash(HEADER), commit("Bohui", HEADER).signature)
+    bench.tick(10)
+    assert (bench.engine.status().committed, bench.engine.status().phase) == (1, "waiting")
+    bench.perform(DiskFull(False))
+    assert bench.engine.status().phase == "gathering"
 
 
 def test_F13_the_chain_goes_on_after_all_disks_were_full():

@@ -102,9 +102,8 @@ def test_F12_a_peer_that_accepted_another_proposal_is_shown_ours():
     assert len(accusations(other)) == 1
 
 
-def test_F12_what_is_shown_of_another_height_or_before_we_have_a_proposal_says_nothing():
+def test_F12_what_is_shown_of_another_height_says_nothing():
     bench = Bench()
-    bench.hear("Dianneng", Shown(pre_prepare(B)))
     bench.hear("Dianneng", Shown(pre_prepare(make_header(OTHER, height=5))))
     bench.hear("Dianneng", Shown(replace(pre_prepare(B), header=b"no header")))
     assert (accusations(bench), bench.charges) == ([], ["encoding-malformed"])

@@ -16,7 +16,10 @@ from consensus.messages import (
 )
 from ledger.block import header_hash
 from ledger.errors import OurError
+from ledger.terms import K
 from node.effects import DiskFull, Execute, Halt
+from tests.sim.plan import Plan
+from tests.sim.world import World
 from tests.unit.consensus_kit import (
     GENESIS,
     HEADER,
@@ -199,3 +202,30 @@ def test_what_the_log_holds_of_earlier_heights_is_forgotten_with_them():
     again = Bench(records=committed_bench().records)
     assert again.state.round.height == 2
     assert (again.state.found_locks, again.state.found_blocks) == ({}, {})
+
+
+def test_F13_a_block_of_the_log_is_not_committed_before_the_terms_behind_it_are_known():
+    # Block 1 changes the set from block K + 2 on. All nodes lose their power while more than K blocks are in their logs
+    # and none in their stores: K are committed again, and the next ones when block 1 is sealed again.
+    world = World(1, Plan(nodes=4, spares=1))
+    nodes = list(world.nodes.values())
+    for node in nodes:
+        node.execution_ms = 1_000
+        node._put = lambda _: None  # type: ignore[assignment, method-assign]
+    world.decide(tuple((node.name, int(node.name == "Bohui")) for node in nodes[:4]))
+
+    while world.scheduler.now_ms < 10_000 and any(node.state.tip.height <= K for node in nodes):
+        world.submit(to="Anneng")
+        world.run(50)
+    for node in nodes:
+        node.crash()
+    for node in nodes:
+        del node._put
+        node.start()
+    for _ in range(200):
+        world.submit(to="Anneng")
+        world.run(50)
+        assert all(node.state.tip.height <= node.state.sealed + K for node in nodes)
+    assert world.run_until(world.is_settled, 30_000)
+    assert {node.state.round.validators.epoch for node in nodes} == {1}
+    world.check_stores()

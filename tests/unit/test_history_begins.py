@@ -5,7 +5,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from ledger.errors import ClientError
-from ledger.terms import first_timeline
 from node.core.process import Core, RejoinError
 from tests.unit.test_store import GENESIS
 
@@ -21,9 +20,11 @@ class World:
         self.rejoin = folder / "rejoin"
         self.sealed = SEALED
         core: Any = object.__new__(Core)
-        core._engine = SimpleNamespace(status=lambda: self, asks=lambda peer: peer == self.asked)
+        # Who votes on the next block the engine knows: the executor's timeline may be past it already.
+        core._engine = SimpleNamespace(
+            status=lambda: self, asks=lambda peer: peer == self.asked, voters=GENESIS.validators
+        )
         core._pruned = {}
-        core._timeline = first_timeline(GENESIS)
         core._config = SimpleNamespace(store=SimpleNamespace(join=join))
         core._home = self
         core.fail = self.failed.append

@@ -207,7 +207,7 @@ def test_F07_what_no_block_may_hold_under_new_limits_leaves_the_pool():
     small, thirsty, long = make_transaction(1), make_transaction(2, gas_limit=500_000_000), make_transaction(3)
     large = make_transaction(4, args=bytes(2_000))
     pool = pool_of(small, thirsty, long, large, parameters=parameters)
-    pool.limit(parameters)
+    pool.limit(replace(parameters))
     assert len(pool) == 4
     pool.limit(replace(parameters, block_gas_max=400_000_000, block_bytes_max=1_000))
     assert [transaction.id for transaction in pool.oldest(9)] == [small.id, long.id]
