@@ -57,6 +57,7 @@ class Code(IntEnum):
     ROLES_INVALID = 1009, "a company needs a role, and only roles of companies"
     COMPANY_EXISTS = 1010, "a company has or had this name"
     COMPANIES_TOO_MANY = 1011, "there are or were as many companies as decisions can walk through"
+    KEY_UNPROVEN = 1012, "the proof is not the key's own signature for this company; `pilechain keys prove` makes one"
 
     WALLET_UNKNOWN = 2001, "the sender has no wallet"
     PAYEE_UNKNOWN = 2002, "the payee has no wallet"

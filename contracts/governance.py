@@ -13,9 +13,10 @@ from msgspec import Meta, Struct
 from msgspec.structs import replace
 
 from contracts.codes import Code
+from contracts.companies import AdmitArgs, CompanyRoles, NoArgs, ReplaceKeysArgs
 from contracts.contract import Role
 from contracts.host import Host, Table
-from contracts.identity import AdmitArgs, CompanyArgs, CompanyRoles, NoArgs, ReplaceKeysArgs
+from contracts.identity import CompanyArgs
 from contracts.margin import CloseArgs
 from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, TARIFF
 from contracts.seats import (

@@ -15,7 +15,7 @@ from ledger.codec import encode
 from ledger.genesis import Parameters
 from ledger.terms import DECISION_DELAY, OBSERVERS_MAX, Observer
 from ledger.validators import VALIDATORS_MAX, Validator, ValidatorSet, quorum
-from tests.consortium import NAMES, Chain, consortium, genesis, key
+from tests.consortium import NAMES, Chain, consortium, genesis, key, proof
 from tests.membership_kit import (
     DAY,
     VOTERS,
@@ -99,7 +99,21 @@ def test_F07_a_company_that_joined_has_a_book_and_a_margin():
     margin: dict[str, Any] = {"company": "Newco", "collateral_fen": 7, "pool_fen": 0, "rewards_fen": 0}
     assert chain.call("Regulator", "money.deposit_margin", **margin).code == 0
     assert chain.book("Newco").headroom_fen == 7
-    assert chain.call("Newco", "identity.register_account", account=key("driver of Newco")).code == 0
+    assert (
+        chain.call(
+            "Newco", "identity.register_account", account=key("d of Newco"), proof=proof("d of Newco", "Newco")
+        ).code
+        == 0
+    )
+
+
+def test_F07_no_single_company_keeps_another_out_by_registering_its_key():
+    chain = Chain()
+    proposed = propose(chain, "SGCC", "propose_admit", **newcomer())
+    squat: dict[str, Any] = {"account": key("Newco"), "proof": proof("StarCharge", "StarCharge")}
+    assert chain.call("StarCharge", "identity.register_account", **squat).code == Code.KEY_UNPROVEN
+    assert [approve(chain, voter, proposed) for voter in VOTERS[1:]] == [0] * 3
+    assert company_keys(chain, "Newco") == (key("Newco"),)
 
 
 def test_F07_two_thirds_and_the_regulator_decide():

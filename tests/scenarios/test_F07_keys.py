@@ -8,7 +8,7 @@ from contracts import seats, views
 from contracts.codes import Code
 from contracts.identity import KEYS
 from ledger.terms import DECISION_DELAY
-from tests.consortium import NAMES, Chain, found, key, signer
+from tests.consortium import NAMES, Call, Chain, found, key, proof, signer
 from tests.membership_kit import (
     CHAIN_ID,
     DAY,
@@ -18,6 +18,7 @@ from tests.membership_kit import (
     decide,
     governance,
     newcomer,
+    propose,
     set_node,
     settle_in,
     vote_key,
@@ -59,6 +60,15 @@ def test_F07_a_vote_key_is_proven_new_and_nobody_elses():
     assert vote_key(chain, "Grid", "next Grid") == 0, "its node may say so again"
     assert vote_key(chain, "Grid", "other Grid") == 0, "another takes its place"
     assert vote_key(chain, "Grid", "next Grid") == Code.VOTE_KEY_USED
+
+
+def test_F07_nobody_takes_a_vote_key_away_that_it_saw_on_its_way_to_a_block():
+    """The branch of identity runs before that of governance: the registration of an account would come first."""
+    chain = Chain()
+    account = {"account": key("next Teld"), "proof": proof("StarCharge", "StarCharge")}
+    squat = Call("StarCharge", "identity", "register_account", account)
+    squatted, registered = chain.block(squat, vote_key_call("Teld", "next Teld"))
+    assert (squatted.code, registered.code) == (Code.KEY_UNPROVEN, 0)
 
 
 def test_F07_vote_keys_are_of_companies_with_a_node_and_renewed_by_those_that_vote():
@@ -144,6 +154,21 @@ def test_F07_lost_keys_are_replaced_by_the_others():
     assert chain.call("Teld", "governance.propose_suspend", company="SGCC").code == Code.SENDER_UNKNOWN
     assert KEYS.read(chain.state, key("Teld")) is None
     assert vote_key(chain, "Teld", "anew", sender="Teld anew") == 0
+
+
+@pytest.mark.parametrize("name", ["Teld", "Regulator"])
+def test_F07_a_thief_does_not_keep_its_keys_by_registering_those_that_are_to_replace_them(name):
+    chain = Chain()
+    voters = [voter for voter in NAMES if voter != name]
+    squat: dict[str, Any] = {"key": key("anew"), "businesses": (), "proof": proof("the thief's", name)}
+    proposed = propose(chain, voters[0], "propose_keys", company=name, company_key=key("anew"))
+    assert chain.call(name, "identity.add_key", **squat).code == Code.KEY_UNPROVEN
+    # The thief's try stands before the last approvals in their block: the branch of identity comes first.
+    approvals = [governance(voter, "approve", proposal=proposed.call_id) for voter in voters[1:]]
+    codes = [receipt.code for receipt in chain.block(Call(name, "identity", "add_key", squat), *approvals)]
+    assert codes[0] == Code.KEY_UNPROVEN
+    assert company_keys(chain, name) == (key("anew"),)
+    assert chain.call(name, "identity.add_key", **squat).code == Code.SENDER_UNKNOWN
 
 
 def test_F07_what_a_thief_did_with_stolen_keys_is_undone_with_them():

@@ -18,7 +18,7 @@ from contracts.tariff import PLANS, REGIONS_MAX, Plan
 from ledger.charging import Reading, ReadingReason, SignedReading, reading_digest
 from ledger.codec import encode
 from ledger.tariff import Tariff
-from tests.consortium import HOUR, PERIODS, Chain, consortium, found, genesis, key, pile, signer
+from tests.consortium import HOUR, PERIODS, Chain, consortium, found, genesis, key, pile, proof, signer
 from tests.membership_kit import DAY, decide, newcomer, propose, settle_in, vote_key, votes
 from tests.scenarios.test_F22_session import Session
 
@@ -213,7 +213,8 @@ def test_F07_a_private_pile_whose_owners_company_has_left_ends_its_session_and_o
     another = pile(
         "Home-2", "Teld", kind=PileKind.PRIVATE, owner=key("d1"), meter_state=MeterState.UNVERIFIED, connectors=1
     )
-    assert chain.call("Teld", "registry.register", pile=another, registers_wh=(0,)).code == Code.COMPANY_LEFT
+    fields: dict[str, Any] = {"pile": another, "registers_wh": (0,), "proof": proof("Home-2", "Teld")}
+    assert chain.call("Teld", "registry.register", **fields).code == Code.COMPANY_LEFT
 
 
 def test_F07_regions_are_never_more_than_a_departure_looks_through():
