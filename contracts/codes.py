@@ -119,10 +119,10 @@ class Code(IntEnum):
 
     NODE_KEY_TAKEN = 6001, "the TLS key is that of a node already"
     NODE_UNKNOWN = 6002, "the company has no node yet; it names one by governance.set_node"
-    VOTE_KEY_USED = 6003, "the vote key was registered before; each epoch takes a new one"
+    VOTE_KEY_USED = 6003, "the vote key votes or has voted; each epoch takes a new one"
     VOTE_KEY_UNPROVEN = 6004, "the proof is not the vote key's own signature"
     VOTE_KEY_MISSING = 6005, "the company has registered no vote key for the next epoch"
-    VOTE_KEY_UNKNOWN = 6006, "no company ever registered this vote key"
+    VOTE_KEY_UNKNOWN = 6006, "no company ever voted with this key or is about to"
     NO_VALIDATOR = 6007, "the company does not vote"
     VOTES_ALREADY = 6008, "the company votes already"
     RENEWED_LATELY = 6009, "the company has changed its keys lately; each change is a new epoch"

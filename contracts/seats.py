@@ -65,7 +65,7 @@ class NextKeys(Wire):
 
 
 class VoteKey(Wire):
-    """A vote key that was ever registered. Key: the public key."""
+    """A vote key that waits, votes or has voted. Key: the public key."""
 
     company: Name
     fined: bool
@@ -234,9 +234,11 @@ def keep_next_keys(host: Host, keys: dict[str, bytes]) -> None:
 
 
 def drop_next_key(host: Host, company: str) -> None:
-    """Forget the vote key that a company has registered, if any."""
+    """Forget the vote key that a company has registered, if any: it never votes, so nobody answers for it."""
     waiting = next_keys(host)
-    if waiting.pop(company, None) is not None:
+    dropped = waiting.pop(company, None)
+    if dropped is not None:
+        host.delete(VOTE_KEYS, dropped)
         keep_next_keys(host, waiting)
 
 
@@ -271,6 +273,7 @@ def _register(host: Host, name: str, args: VoteKeyArgs) -> None:
         host.fail(Code.VOTE_KEY_USED)
     if not host.verify(args.vote_key, vote_key_digest(host.chain_id, name, args.vote_key), args.proof):
         host.fail(Code.VOTE_KEY_UNPROVEN)
+    drop_next_key(host, name)
     host.put(VOTE_KEYS, args.vote_key, VoteKey(name, False))
     keep_next_keys(host, next_keys(host) | {name: args.vote_key})
 

@@ -59,7 +59,10 @@ def test_F07_a_vote_key_is_proven_new_and_nobody_elses():
     assert vote_key(chain, "Grid", "next Grid") == 0
     assert vote_key(chain, "Grid", "next Grid") == 0, "its node may say so again"
     assert vote_key(chain, "Grid", "other Grid") == 0, "another takes its place"
-    assert vote_key(chain, "Grid", "next Grid") == Code.VOTE_KEY_USED
+    assert vote_key(chain, "Grid", "next Grid") == 0, "and is as good as new: it has never voted"
+    assert views.vote_key(chain.state, key("other Grid")) is None
+    assert vote_key(chain, "Grid", "third Grid", "renew_vote_key") == 0
+    assert [views.vote_key(chain.state, key(f"{each} Grid")) is None for each in ("next", "third")] == [True, False]
 
 
 def test_F07_nobody_takes_a_vote_key_away_that_it_saw_on_its_way_to_a_block():
