@@ -1,4 +1,4 @@
-"""Contract 6, governance, its third part: evidence of equivocation (F12).
+"""Contract 6, governance, its fourth part: evidence of equivocation (F12).
 
 Two votes of one key that contradict each other prove themselves, so any company may bring them. The key's company pays
 a part of its collateral, once for each key, for a liar usually lies many times. Whether the company keeps its vote,

@@ -133,8 +133,11 @@ class Code(IntEnum):
     )
     PROPOSAL_UNKNOWN = 6012, "no such proposal waits: it is decided, or has lapsed"
     PROPOSALS_TOO_MANY = 6013, "the company has eight proposals waiting"
-    APPROVED_ALREADY = 6014, "the company has approved the proposal"
-    NO_VOICE = 6015, "the proposal is about the sender's company, or it is suspended"
+    APPROVED_ALREADY = 6014, "the company has approved the proposal; others must"
+    NO_VOICE = (
+        6015,
+        "the sender's company is suspended, or concerned, or has new keys since: then propose the same again",
+    )
     PARAMETER_FIXED = 6016, "limits of expiry and the start limit of sessions are fixed at genesis"
     EVIDENCE_INVALID = 6017, "the two votes do not contradict each other, or the key did not sign both"
     FINED_ALREADY = 6018, "an equivocation of this vote key has been fined; a key is fined once"

@@ -1,11 +1,12 @@
-"""Contract 6, governance, its first half: nodes and vote keys, and how a decision becomes the chain's terms.
+"""Contract 6, governance, its first part: nodes and vote keys, and how a decision becomes the chain's terms.
 
 A company with a node has a **seat**: it follows the chain as an observer, votes as a validator, or is suspended. Every
 new set is a new epoch and takes the fresh vote key of each member that has registered one, so that keys of former
 epochs can be erased; who registered none keeps its key, for nobody's silence may stop a decision. What is decided in
 block n rules from n + K + 1 on (`ledger.terms`).
 
-Proposals and approvals are the contract's other half, `contracts.governance`; evidence is `contracts.accusations`.
+Proposals and approvals are `contracts.governance`, what they decide is `contracts.changes`, evidence
+`contracts.accusations`.
 """
 
 from collections.abc import Sequence

@@ -23,6 +23,7 @@ from tests.membership_kit import (
     approve,
     company_keys,
     decide,
+    governance,
     newcomer,
     propose,
     set_node,
@@ -341,6 +342,22 @@ def test_F07_proposals_are_bounded_and_lapse():
     assert first.code == 0
     assert approve(chain, "SGCC", first) == Code.APPROVED_ALREADY
     assert chain.call("Grid", "governance.approve", proposal=bytes(32)).code == Code.PROPOSAL_UNKNOWN
+
+
+def test_F07_who_has_approved_decides_once_the_voices_behind_a_proposal_are_enough():
+    """Three of six approve it; with two of the others suspended they are three of four."""
+    chain = Chain()
+    proposed = propose(chain, "SGCC", "propose_admit", **newcomer())
+    assert approve(chain, "Grid", proposed) == approve(chain, "Regulator", proposed) == 0
+    assert decide(chain, OTHERS, "propose_suspend", company="Teld")[-1] == 0
+    assert approve(chain, "Grid", proposed) == Code.APPROVED_ALREADY, "three of five"
+    assert decide(chain, ("SGCC", "Grid", "Lab"), "propose_suspend", company="StarCharge")[-1] == 0
+    assert approve(chain, "Teld", proposed) == Code.NO_VOICE
+    [again] = chain.block(governance("Grid", "approve", proposal=proposed.call_id))
+    assert again.code == 0
+    assert "governance.approved" not in [event.name for event in again.events], "it has said so before"
+    assert views.company(chain.state, "Newco") is not None
+    assert not waiting(chain)
 
 
 def test_F07_a_decided_proposal_makes_room_for_one():

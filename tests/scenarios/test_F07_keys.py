@@ -14,6 +14,7 @@ from tests.membership_kit import (
     DAY,
     VOTERS,
     admit,
+    approve,
     company_keys,
     decide,
     governance,
@@ -174,7 +175,7 @@ def test_F07_a_thief_does_not_keep_its_keys_by_registering_those_that_are_to_rep
     assert chain.call(name, "identity.add_key", **squat).code == Code.SENDER_UNKNOWN
 
 
-def test_F07_what_a_thief_did_with_stolen_keys_is_undone_with_them():
+def test_F07_the_vote_keys_that_a_thief_registered_go_with_the_stolen_keys():
     chain = Chain()
     assert vote_key(chain, "Teld", "first of the thief", "renew_vote_key") == 0
     assert vote_key(chain, "Teld", "second of the thief") == 0
@@ -186,6 +187,32 @@ def test_F07_what_a_thief_did_with_stolen_keys_is_undone_with_them():
     validators = chain.last.timeline[0].validators
     member = validators.validators[validators.index_of("Teld") or 0]
     assert (member.company_key, member.vote_key) == (key("Teld anew"), key("own vote"))
+
+
+@pytest.mark.parametrize("proposer", ["Teld", "SGCC"])
+def test_F07_what_was_approved_with_keys_that_were_replaced_since_is_void(proposer):
+    chain = Chain()
+    proposed = propose(chain, proposer, "propose_admit", **newcomer())
+    assert approve(chain, "SGCC" if proposer == "Teld" else "Teld", proposed) == 0
+    assert decide(chain, VOTERS, "propose_keys", company="Teld", company_key=key("Teld anew"))[-1] == 0
+    assert approve(chain, "Teld anew", proposed) == Code.NO_VOICE
+    assert approve(chain, "Grid", proposed) == approve(chain, "Regulator", proposed) == 0
+    assert views.company(chain.state, "Newco") is None, "three of six"
+    again = ("Teld anew", "SGCC", "Grid", "Regulator")
+    assert decide(chain, again, "propose_admit", **newcomer("Other")) == [0] * 4
+    assert views.company(chain.state, "Other") is not None, "what it proposes now is its own word"
+
+
+def test_F07_a_proposal_of_the_very_block_in_which_keys_were_replaced_may_be_a_thiefs():
+    chain = Chain()
+    proposed = propose(chain, "SGCC", "propose_keys", company="Teld", company_key=key("Teld anew"))
+    assert [approve(chain, voter, proposed) for voter in VOTERS[1:-1]] == [0, 0]
+    last = governance(VOTERS[-1], "approve", proposal=proposed.call_id)
+    evil = chain.transaction(governance("Teld", "propose_admit", **newcomer("Evil")))
+    assert [receipt.code for receipt in chain.run([evil, chain.transaction(last)])] == [0, 0]
+    for voter in ("SGCC", "Grid", "Regulator"):
+        assert chain.block(governance(voter, "approve", proposal=evil.id))[0].code == 0
+    assert views.company(chain.state, "Evil") is None
 
 
 def test_F07_keys_are_replaced_of_companies_that_do_not_vote_too():
