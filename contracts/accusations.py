@@ -1,8 +1,9 @@
-"""Contract 6, governance, its third part: evidence of equivocation (F12).
+"""Contract 6, governance, its fourth part: evidence of equivocation (F12).
 
 Two votes of one key that contradict each other prove themselves, so any company may bring them. The key's company pays
 a part of its collateral, once for each key, for a liar usually lies many times. Whether the company keeps its vote,
-the others decide (`governance.propose_suspend`); to vote again it needs another key, which answers for itself.
+the others decide (`governance.propose_suspend`); once suspended it needs another key to vote again, which answers for
+itself. One that is not suspended may keep its key, and what it lies with that later costs it no more.
 """
 
 from contracts.codes import Code
@@ -10,7 +11,7 @@ from contracts.host import Host
 from contracts.identity import CompanyArgs
 from contracts.margin import FineArgs
 from contracts.numbers import IDENTITY, MONEY
-from contracts.seats import COMPANIES_MAY, CONTRACT, VOTE_KEYS, VoteKey, sender, settings_of
+from contracts.seats import COMPANIES_MAY, CONTRACT, VOTE_KEYS, VoteKey, next_keys, sender, settings_of
 from ledger.codec import Wire
 from ledger.evidence import Equivocation, Phase, proves_equivocation
 from ledger.units import U32, U63, Name, PublicKey
@@ -42,7 +43,9 @@ def accuse(host: Host, args: AccuseArgs) -> None:
     sender(host)
     evidence = args.evidence
     record = host.get(VOTE_KEYS, evidence.vote_key)
-    if record is None:
+    # Nor for one that only waits: whoever gets hold of a company key registers any number of them one after the other,
+    # lies with each, and would have the company fined for all.
+    if record is None or next_keys(host).get(record.company) == evidence.vote_key:
         host.fail(Code.VOTE_KEY_UNKNOWN)
     # Once, whatever the statements name: whoever gets hold of a former key could sign for any number of heights and
     # invented sets, and have the company fined for each.

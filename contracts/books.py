@@ -164,7 +164,8 @@ def transfer(
     """Move money from one account to another, each a (company, account of its book) pair.
 
     Between two books the debited company comes to owe the other the amount. Fails with NO_HEADROOM if it may not, with
-    COMPANY_LEFT if either has left; `to_left` lets the other come to have a claim all the same.
+    COMPANY_LEFT if either has left; `to_left` lets the other come to have a claim all the same. Within one book nothing
+    is asked: what is held there goes back to a wallet whoever has left.
     """
     debtor_name, debit_side = debit
     creditor_name, credit_side = credit

@@ -57,6 +57,7 @@ class Code(IntEnum):
     ROLES_INVALID = 1009, "a company needs a role, and only roles of companies"
     COMPANY_EXISTS = 1010, "a company has or had this name"
     COMPANIES_TOO_MANY = 1011, "there are or were as many companies as decisions can walk through"
+    KEY_UNPROVEN = 1012, "the proof is not the key's own signature for this company; `pilechain keys prove` makes one"
 
     WALLET_UNKNOWN = 2001, "the sender has no wallet"
     PAYEE_UNKNOWN = 2002, "the payee has no wallet"
@@ -118,10 +119,10 @@ class Code(IntEnum):
 
     NODE_KEY_TAKEN = 6001, "the TLS key is that of a node already"
     NODE_UNKNOWN = 6002, "the company has no node yet; it names one by governance.set_node"
-    VOTE_KEY_USED = 6003, "the vote key was registered before; each epoch takes a new one"
+    VOTE_KEY_USED = 6003, "the vote key votes or has voted; each epoch takes a new one"
     VOTE_KEY_UNPROVEN = 6004, "the proof is not the vote key's own signature"
     VOTE_KEY_MISSING = 6005, "the company has registered no vote key for the next epoch"
-    VOTE_KEY_UNKNOWN = 6006, "no company ever registered this vote key"
+    VOTE_KEY_UNKNOWN = 6006, "no company ever voted with this key or is about to"
     NO_VALIDATOR = 6007, "the company does not vote"
     VOTES_ALREADY = 6008, "the company votes already"
     RENEWED_LATELY = 6009, "the company has changed its keys lately; each change is a new epoch"
@@ -132,8 +133,11 @@ class Code(IntEnum):
     )
     PROPOSAL_UNKNOWN = 6012, "no such proposal waits: it is decided, or has lapsed"
     PROPOSALS_TOO_MANY = 6013, "the company has eight proposals waiting"
-    APPROVED_ALREADY = 6014, "the company has approved the proposal"
-    NO_VOICE = 6015, "the proposal is about the sender's company, or it is suspended"
+    APPROVED_ALREADY = 6014, "the company has approved the proposal; others must"
+    NO_VOICE = (
+        6015,
+        "the sender's company is suspended, or concerned, or has new keys since: then propose the same again",
+    )
     PARAMETER_FIXED = 6016, "limits of expiry and the start limit of sessions are fixed at genesis"
     EVIDENCE_INVALID = 6017, "the two votes do not contradict each other, or the key did not sign both"
     FINED_ALREADY = 6018, "an equivocation of this vote key has been fined; a key is fined once"

@@ -1,6 +1,6 @@
 """The contracts of this chain and their methods, in one table."""
 
-from contracts import accusations, governance, identity, margin, money, registry, seats, session, tariff
+from contracts import accusations, companies, governance, identity, margin, money, registry, seats, session, tariff
 from contracts.contract import Contract, Method
 
 CONTRACTS: tuple[Contract, ...] = (
@@ -11,7 +11,7 @@ CONTRACTS: tuple[Contract, ...] = (
     session.CONTRACT,
     seats.CONTRACT,
 )
-PARTS = (accusations, governance, margin)
+PARTS = (accusations, companies, governance, margin)
 """Modules that add methods to a contract of another: importing them is what does it."""
 BY_NUMBER: dict[int, Contract] = {contract.number: contract for contract in CONTRACTS}
 BY_NAME: dict[str, Contract] = {contract.name: contract for contract in CONTRACTS}

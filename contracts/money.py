@@ -171,6 +171,8 @@ def withdraw(host: Host, args: WithdrawArgs) -> None:
         host.fail(Code.AMOUNT_ZERO)
     if wallet.balance_fen < args.amount_fen:
         host.fail(Code.OVERSPENT)
+    if book_of(host, wallet.home).locked_until_ms:
+        host.fail(Code.COMPANY_LEFT)  # which has no key left to pay it out by, or to decline
     host.put(WALLETS, host.caller, Wallet(wallet.home, wallet.balance_fen - args.amount_fen))
     transfer(host, (wallet.home, Side.WALLETS), (wallet.home, Side.HELD), args.amount_fen)
     host.put(PAYOUTS, host.call_id, Payout(host.caller, wallet.home, args.amount_fen))

@@ -15,12 +15,12 @@ from msgspec.structs import replace
 from contracts.codes import Code
 from contracts.contract import Business, Contract, Role, name_bytes
 from contracts.host import Host, Table
-from contracts.identity import AccountArgs, KeyArgs
+from contracts.identity import AccountArgs, DeviceKeyArgs, KeyArgs
 from contracts.numbers import IDENTITY, REGISTRY, SESSION
 from ledger.codec import Wire
 from ledger.hashing import ZERO_HASH
 from ledger.transaction import Branch
-from ledger.units import U32, U63, Hash, Name, PublicKey
+from ledger.units import U32, U63, Hash, Name, PublicKey, Signature
 
 CONTRACT = Contract(REGISTRY, "registry", Business.IDENTITY, Branch.IDENTITY)
 
@@ -114,6 +114,8 @@ class RegisterArgs(Wire):
     pile: Pile
     registers_wh: Annotated[tuple[U63, ...], Meta(min_length=1, max_length=CONNECTORS_MAX)]
     """Where each connector's register stands."""
+    proof: Signature
+    """By the pile's key, over `contracts.identity.own_key_digest`."""
 
 
 class InspectArgs(Wire):
@@ -221,7 +223,7 @@ def register(host: Host, args: RegisterArgs) -> None:
     if host.get(PILES, name) is not None:
         host.fail(Code.PILE_EXISTS)
     check_no_device(host, KeyArgs(pile.public_key))
-    host.call(IDENTITY, "check_device_key", KeyArgs(pile.public_key))
+    host.call(IDENTITY, "check_device_key", DeviceKeyArgs(pile.operator, pile.public_key, args.proof))
     if pile.kind is PileKind.PRIVATE:
         host.call(IDENTITY, "home_of", AccountArgs(pile.owner))
     host.put(PILES, name, pile)

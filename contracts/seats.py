@@ -1,11 +1,12 @@
-"""Contract 6, governance, its first half: nodes and vote keys, and how a decision becomes the chain's terms.
+"""Contract 6, governance, its first part: nodes and vote keys, and how a decision becomes the chain's terms.
 
 A company with a node has a **seat**: it follows the chain as an observer, votes as a validator, or is suspended. Every
 new set is a new epoch and takes the fresh vote key of each member that has registered one, so that keys of former
 epochs can be erased; who registered none keeps its key, for nobody's silence may stop a decision. What is decided in
 block n rules from n + K + 1 on (`ledger.terms`).
 
-Proposals and approvals are the contract's other half, `contracts.governance`; evidence is `contracts.accusations`.
+Proposals and approvals are `contracts.governance`, what they decide is `contracts.changes`, evidence
+`contracts.accusations`.
 """
 
 from collections.abc import Sequence
@@ -65,7 +66,7 @@ class NextKeys(Wire):
 
 
 class VoteKey(Wire):
-    """A vote key that was ever registered. Key: the public key."""
+    """A vote key that waits, votes or has voted. Key: the public key."""
 
     company: Name
     fined: bool
@@ -234,9 +235,11 @@ def keep_next_keys(host: Host, keys: dict[str, bytes]) -> None:
 
 
 def drop_next_key(host: Host, company: str) -> None:
-    """Forget the vote key that a company has registered, if any."""
+    """Forget the vote key that a company has registered, if any: it never votes, so nobody answers for it."""
     waiting = next_keys(host)
-    if waiting.pop(company, None) is not None:
+    dropped = waiting.pop(company, None)
+    if dropped is not None:
+        host.delete(VOTE_KEYS, dropped)
         keep_next_keys(host, waiting)
 
 
@@ -271,6 +274,7 @@ def _register(host: Host, name: str, args: VoteKeyArgs) -> None:
         host.fail(Code.VOTE_KEY_USED)
     if not host.verify(args.vote_key, vote_key_digest(host.chain_id, name, args.vote_key), args.proof):
         host.fail(Code.VOTE_KEY_UNPROVEN)
+    drop_next_key(host, name)
     host.put(VOTE_KEYS, args.vote_key, VoteKey(name, False))
     keep_next_keys(host, next_keys(host) | {name: args.vote_key})
 

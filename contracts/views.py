@@ -73,7 +73,7 @@ def next_vote_key(state: StateReader, name: str) -> bytes | None:
 
 
 def vote_key(state: StateReader, key: bytes) -> VoteKey | None:
-    """Whose vote key it is or was, and whether it is fined; None if nobody ever registered it."""
+    """Whose vote key it is or was, and whether it is fined; None if it neither waits, votes nor has voted."""
     return seats.VOTE_KEYS.read(state, key)
 
 

@@ -66,7 +66,7 @@ class PileAgent:
         does. Raises OurError `flash-damaged`.
         """
         saved = flash.load()
-        state = PileState(anchor) if saved is None else decode(PileState, without_checksum(saved))
+        state = PileState(anchor) if saved is None else decode(PileState, without_checksum(saved, config.name))
         self.pile = Pile(config, state, signer, lambda: secrets.token_bytes(8), cache)
         self.vehicle: Battery | None = None
         self.closed = False

@@ -15,13 +15,15 @@ def with_checksum(data: bytes) -> bytes:
     return zlib.crc32(data).to_bytes(CHECKSUM_BYTES, "big") + data
 
 
-def without_checksum(saved: bytes) -> bytes:
-    """What was saved. Raises OurError `flash-damaged`: with another meter count or another number of its last record a
-    pile would bill falsely, or work for ever.
+def without_checksum(saved: bytes, pile: str) -> bytes:
+    """What the pile of this name saved. Raises OurError `flash-damaged`: with another meter count or another number of
+    its last record a pile would bill falsely, or work for ever.
     """
     data = saved[CHECKSUM_BYTES:]
-    if with_checksum(data) != saved:
-        raise OurError("flash-damaged", "the pile's state is not as it was saved; its owner has to set it up anew")
+    # Four zero bytes, which a file system may leave of a file, would be the checksum of no data.
+    if not data or with_checksum(data) != saved:
+        message = f"{pile}: the pile's state is not as it was saved; its owner has to set it up anew"
+        raise OurError("flash-damaged", message)
     return data
 
 

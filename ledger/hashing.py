@@ -74,6 +74,8 @@ class Tag(Enum):
     """That a company holds the TLS key of the node that it names."""
     VOTE_KEY = "vote-key"
     """That a company holds a vote key which it registers."""
+    OWN_KEY = "own-key"
+    """That the holder of a key agrees that a company registers it."""
     KEY_SEED = "key-seed"
     """Derivation of a secret key from a seed."""
 

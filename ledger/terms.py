@@ -21,7 +21,9 @@ execution.
 DECISION_DELAY = K + 1
 """K + 1: so many heights after its decision a change of the terms rules."""
 OBSERVERS_MAX = 200
-"""Companies whose nodes follow the chain without a vote: each is a connection at every member."""
+"""Members and observers together, for each of those that vote may be suspended, and then observes: each is a connection
+at every member.
+"""
 
 
 class Observer(Wire):

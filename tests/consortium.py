@@ -15,6 +15,7 @@ from contracts.genesis import (
     PileSetup,
     genesis_state,
 )
+from contracts.identity import own_key_digest
 from contracts.memory import MemoryState
 from contracts.registry import MeterState, Pile, PileKind, PileState
 from contracts.session import Session
@@ -48,6 +49,11 @@ PERIODS = (Period(0, 4_000, 3_000), Period(8 * 60, 8_500, 6_000), Period(18 * 60
 def key(label: str) -> bytes:
     """The public key of a name."""
     return signer(label).public_key
+
+
+def proof(label: str, company: str) -> bytes:
+    """By which a company registers the key of a name on a `Chain`."""
+    return signer(label).sign(own_key_digest(bytes(32), company, key(label)))
 
 
 def pile(name: str, operator: str, **changes: Any) -> Pile:

@@ -9,8 +9,10 @@ from typing import Annotated
 import typer
 
 from contracts import abi
+from contracts.identity import own_key_digest
 from ledger.keys import Scheme, SoftSigner, scheme_of
 from node.cli.options import Format, HomeOption, OutputOption, emit, home_of
+from node.home import read_genesis
 from node.keystore import load_key, passphrase_from_env_or_file, public_key_of, save_key
 
 keys = typer.Typer(no_args_is_help=True, help="Make and look at encrypted key files.")
@@ -64,6 +66,21 @@ def show(
         load_key(file, passphrase_from_env_or_file(os.environ))
         shown["opens"] = True
     emit(shown, output)
+
+
+@keys.command()
+def prove(
+    file: Annotated[Path, typer.Argument(help="The key file, where its holder keeps it.")],
+    company: Annotated[str, typer.Option(help="Who registers the key.")],
+    genesis: Annotated[Path | None, typer.Option(help="Of the chain; else that of this home.")] = None,
+    home: HomeOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """Print the proof by which one company may register this key: as its own, a driver's or a pile's."""
+    signer = load_key(file, passphrase_from_env_or_file(os.environ))
+    document = read_genesis(genesis) if genesis else home_of(home).genesis()
+    digest = own_key_digest(document.hash(), company, signer.public_key)
+    emit({"public_key": signer.public_key.hex(), "proof": signer.sign(digest).hex()}, output)
 
 
 @keys.command()

@@ -1,8 +1,8 @@
 """Entry point of the `pilechain` command: the typer application that the command modules join.
 
 Exit codes: 0 done, 1 refused or wrong input, 2 wrong usage, 3 node unreachable, 4 the chain does not verify, or its
-store is damaged, 70 our bug, 130 interrupted. Errors go to standard error as `code: sentence`; a traceback always means
-a bug of ours.
+store or a pile's flash is damaged, 70 our bug, 130 interrupted. Errors go to standard error as `code: sentence`; a
+traceback always means a bug of ours.
 """
 
 import platform
@@ -29,6 +29,7 @@ EXIT_BY_CODE = {
     "core-unreachable": EXIT_UNREACHABLE,
     "chain-invalid": EXIT_CHAIN_BAD,
     "store-damaged": EXIT_CHAIN_BAD,
+    "flash-damaged": EXIT_CHAIN_BAD,
 }
 """Errors whose exit code scripts may want to tell apart; all others of clients and peers are EXIT_REFUSED, and of ours
 EXIT_BUG.

@@ -141,7 +141,7 @@ async def test_F40_what_is_refused_at_the_door_changes_nothing(net):
 async def test_F23_what_is_sealed_as_failed_moves_no_money(net):
     driver = net.driver
     stranger = signer("stranger")
-    unknown = encode_call("identity", "register_account", account=stranger.public_key)
+    unknown = encode_call("identity", "register_account", account=stranger.public_key, proof=bytes(64))
     company_call = {
         "branch": unknown.branch,
         "contract": unknown.contract,

@@ -23,7 +23,7 @@ from ledger.evidence import Phase, Statement, equivocation, statement_digest
 from ledger.genesis import Parameters
 from ledger.tariff import Tariff
 from ledger.transaction import Transaction
-from tests.consortium import HOUR, NAMES, PERIODS, Call, Chain, key, pile, signer
+from tests.consortium import HOUR, NAMES, PERIODS, Call, Chain, key, pile, proof, signer
 from tests.fuzz.engine import inputs, told
 
 DAY = 24 * HOUR
@@ -42,7 +42,8 @@ class Day:
         ]
         chain.run([*opens, payout := chain.transaction(Call("d0", "money", "withdraw", {"amount_fen": 5}))])
         assert chain.call("d2", "money.pay", to=key("d0"), amount_fen=500, memo=0).code == 0, "so Teld owes SGCC"
-        assert chain.call("SGCC", "identity.add_key", key=key("spare"), businesses=(Business.LOAD,)).code == 0
+        spare: dict[str, Any] = {"key": key("spare"), "businesses": (Business.LOAD,), "proof": proof("spare", "SGCC")}
+        assert chain.call("SGCC", "identity.add_key", **spare).code == 0
         proposed = chain.call("Grid", "governance.propose_suspend", company="Teld")
         assert proposed.code == 0
         self.proposal = proposed.call_id
@@ -61,8 +62,13 @@ class Day:
     def _calls(self) -> list[Call]:
         end = BorderReading(self.now_ms, 1_020)
         return [
-            Call("SGCC", "identity", "register_account", {"account": key("new")}),
-            Call("SGCC", "identity", "add_key", {"key": key("second"), "businesses": (Business.PAYMENT,)}),
+            Call("SGCC", "identity", "register_account", {"account": key("new"), "proof": proof("new", "SGCC")}),
+            Call(
+                "SGCC",
+                "identity",
+                "add_key",
+                {"key": key("second"), "businesses": (Business.PAYMENT,), "proof": proof("second", "SGCC")},
+            ),
             Call("SGCC", "identity", "revoke_key", {"key": key("spare")}),
             Call(
                 "Regulator",
@@ -89,7 +95,11 @@ class Day:
                 "SGCC",
                 "registry",
                 "register",
-                {"pile": pile("P-9", "SGCC", meter_state=MeterState.UNVERIFIED), "registers_wh": (5, 6)},
+                {
+                    "pile": pile("P-9", "SGCC", meter_state=MeterState.UNVERIFIED),
+                    "registers_wh": (5, 6),
+                    "proof": proof("P-9", "SGCC"),
+                },
             ),
             Call(
                 "Lab",

@@ -8,9 +8,10 @@ from msgspec.structs import replace
 from contracts import abi, views
 from contracts.codes import describe
 from contracts.contract import Business, Role
-from contracts.identity import AccountRegistered
+from contracts.identity import AccountRegistered, own_key_digest
 from contracts.money import PayArgs
-from tests.consortium import Call, Chain, found, key, pile
+from ledger.block import Receipt
+from tests.consortium import Call, Chain, found, key, pile, proof, signer
 
 
 def label(receipt) -> str:
@@ -18,9 +19,20 @@ def label(receipt) -> str:
     return describe(receipt.code)[0]
 
 
+def account(home: str, name: str = "new") -> dict[str, Any]:
+    """Arguments by which a home operator registers an account."""
+    return {"account": key(name), "proof": proof(name, home)}
+
+
+def add_key(chain: Chain, company: str, name: str, businesses: tuple[Business, ...], sender: str = "") -> Receipt:
+    """A company gives itself the key of a name."""
+    fields: dict[str, Any] = {"key": key(name), "businesses": businesses, "proof": proof(name, company)}
+    return chain.call(sender or company, "identity.add_key", **fields)
+
+
 def test_F06_an_operator_registers_an_account_and_it_can_be_paid():
     chain = Chain()
-    receipt = chain.call("Teld", "identity.register_account", account=key("new"))
+    receipt = chain.call("Teld", "identity.register_account", **account("Teld"))
     assert label(receipt) == "done"
     assert found(views.account(chain.state, key("new"))).home == "Teld"
     assert label(chain.call("d0", "money.pay", to=key("new"), amount_fen=5, memo=0)) == "done"
@@ -40,14 +52,32 @@ def test_F06_an_operator_registers_an_account_and_it_can_be_paid():
     ],
 )
 def test_F06_bad_registrations_are_refused(sender, account, code):
-    assert label(Chain().call(sender, "identity.register_account", account=account)) == code
+    fields: dict[str, Any] = {"account": account, "proof": bytes(64)}
+    assert label(Chain().call(sender, "identity.register_account", **fields)) == code
+
+
+@pytest.mark.parametrize(
+    ("method", "fields"),
+    [
+        ("identity.register_account", {"account": key("new")}),
+        ("identity.add_key", {"key": key("new"), "businesses": ()}),
+        ("registry.register", {"pile": pile("new", "SGCC", meter_state=0), "registers_wh": (0, 0)}),
+    ],
+)
+def test_F06_a_key_is_registered_with_its_holders_word_for_this_company_on_this_chain(method, fields):
+    chain = Chain()
+    elsewhere = signer("new").sign(own_key_digest(bytes([1]) * 32, "SGCC", key("new")))
+    anybody_elses = signer("SGCC").sign(own_key_digest(bytes(32), "SGCC", key("new")))
+    for word in (bytes(64), proof("new", "Teld"), proof("SGCC", "SGCC"), anybody_elses, elsewhere):
+        assert label(chain.call("SGCC", method, **fields, proof=word)) == "key-unproven"
+    assert label(chain.call("SGCC", method, **fields, proof=proof("new", "SGCC"))) == "done"
 
 
 def test_F06_a_key_acts_only_in_its_types_of_business():
     chain = Chain()
-    assert label(chain.call("SGCC", "identity.add_key", key=key("clerk"), businesses=(Business.PAYMENT,))) == "done"
+    assert label(add_key(chain, "SGCC", "clerk", (Business.PAYMENT,))) == "done"
     assert label(chain.call("clerk", "money.top_up", account=key("d0"), amount_fen=7)) == "done"
-    assert label(chain.call("clerk", "identity.register_account", account=key("new"))) == "business-missing"
+    assert label(chain.call("clerk", "identity.register_account", **account("SGCC"))) == "business-missing"
     assert label(chain.call("SGCC", "identity.revoke_key", key=key("clerk"))) == "done"
     assert label(chain.call("clerk", "money.top_up", account=key("d0"), amount_fen=7)) == "sender-unknown"
 
@@ -55,21 +85,21 @@ def test_F06_a_key_acts_only_in_its_types_of_business():
 def test_F06_a_company_changes_its_key_and_keeps_one_that_may_change_keys():
     chain = Chain()
     assert label(chain.call("SGCC", "identity.revoke_key", key=key("SGCC"))) == "key-last"
-    assert label(chain.call("SGCC", "identity.add_key", key=key("clerk"), businesses=(Business.PAYMENT,))) == "done"
+    assert label(add_key(chain, "SGCC", "clerk", (Business.PAYMENT,))) == "done"
     assert label(chain.call("SGCC", "identity.revoke_key", key=key("SGCC"))) == "key-last"
-    assert label(chain.call("SGCC", "identity.add_key", key=key("new"), businesses=tuple(Business))) == "done"
+    assert label(add_key(chain, "SGCC", "new", tuple(Business))) == "done"
     assert label(chain.call("SGCC", "identity.revoke_key", key=key("SGCC"))) == "done"
     assert label(chain.call("SGCC", "money.top_up", account=key("d0"), amount_fen=7)) == "sender-unknown"
     assert label(chain.call("new", "money.top_up", account=key("d0"), amount_fen=7)) == "done"
     assert found(views.company(chain.state, "SGCC")).keys == (key("clerk"), key("new"))
     assert label(chain.call("SGCC", "identity.revoke_key", key=key("new"))) == "sender-unknown"
     assert label(chain.call("new", "identity.revoke_key", key=key("d0"))) == "key-unknown"
-    assert label(chain.call("new", "identity.add_key", key=key("d0"), businesses=())) == "key-taken"
-    assert label(chain.call("new", "identity.add_key", key=key("Pile-1"), businesses=())) == "device-key-taken"
+    assert label(add_key(chain, "SGCC", "d0", (), "new")) == "key-taken"
+    assert label(add_key(chain, "SGCC", "Pile-1", (), "new")) == "device-key-taken"
     record = pile("Pile-9", "SGCC", meter_state=0)
     for taken in ("clerk", "d0"):
         taking = replace(record, public_key=key(taken))
-        receipt = chain.call("new", "registry.register", pile=taking, registers_wh=(0, 0))
+        receipt = chain.call("new", "registry.register", pile=taking, registers_wh=(0, 0), proof=proof(taken, "SGCC"))
         assert label(receipt) == "key-taken"
 
 
@@ -119,7 +149,7 @@ def test_F06_only_companies_with_the_role_and_the_owner_touch_a_pile():
 def test_F06_an_operator_registers_a_pile():
     chain = Chain()
     record = pile("Pile-9", "SGCC", meter_state=0)
-    fields: dict[str, Any] = {"pile": record, "registers_wh": (0, 0)}
+    fields: dict[str, Any] = {"pile": record, "registers_wh": (0, 0), "proof": proof("Pile-9", "SGCC")}
     assert label(chain.call("Teld", "registry.register", **fields)) == "not-pile-operator"
     assert label(chain.call("SGCC", "registry.register", **fields | {"registers_wh": (0,)})) == "pile-malformed"
     receipt = chain.call("SGCC", "registry.register", **fields)
@@ -128,9 +158,9 @@ def test_F06_an_operator_registers_a_pile():
     assert not chain.pile_state("Pile-9").in_service
     assert label(chain.call("SGCC", "registry.register", **fields)) == "pile-exists"
     again = pile("Pile-10", "SGCC", meter_state=0, public_key=key("Pile-9"))
-    assert label(chain.call("SGCC", "registry.register", pile=again, registers_wh=(0, 0))) == "device-key-taken"
+    assert label(chain.call("SGCC", "registry.register", **fields | {"pile": again})) == "device-key-taken"
     named = pile("Pile\x0010", "SGCC", meter_state=0, public_key=key("x"))
-    assert label(chain.call("SGCC", "registry.register", pile=named, registers_wh=(0, 0))) == "name-malformed"
+    assert label(chain.call("SGCC", "registry.register", **fields | {"pile": named})) == "name-malformed"
 
 
 def test_F06_contracts_are_described():
@@ -138,7 +168,7 @@ def test_F06_contracts_are_described():
     assert {("money", "pay"), ("session", "open"), ("identity", "permit")} <= names
     assert ("money", "hold") not in names
     assert all(method.summary and method.roles for method in abi.describe())
-    event = Chain().call("Teld", "identity.register_account", account=key("new")).events[0]
+    event = Chain().call("Teld", "identity.register_account", **account("Teld")).events[0]
     assert abi.decode_event(event) == AccountRegistered(key("new"), "Teld")
     call = abi.encode_call("money", "pay", to=key("d0"), amount_fen=3, memo=1)
     assert abi.decode_args(call.contract, call.method, call.args) == PayArgs(key("d0"), 3, 1)

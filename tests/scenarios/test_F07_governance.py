@@ -15,7 +15,7 @@ from ledger.codec import encode
 from ledger.genesis import Parameters
 from ledger.terms import DECISION_DELAY, OBSERVERS_MAX, Observer
 from ledger.validators import VALIDATORS_MAX, Validator, ValidatorSet, quorum
-from tests.consortium import NAMES, Chain, consortium, genesis, key
+from tests.consortium import NAMES, Chain, consortium, genesis, key, proof
 from tests.membership_kit import (
     DAY,
     VOTERS,
@@ -23,6 +23,7 @@ from tests.membership_kit import (
     approve,
     company_keys,
     decide,
+    governance,
     newcomer,
     propose,
     set_node,
@@ -99,7 +100,21 @@ def test_F07_a_company_that_joined_has_a_book_and_a_margin():
     margin: dict[str, Any] = {"company": "Newco", "collateral_fen": 7, "pool_fen": 0, "rewards_fen": 0}
     assert chain.call("Regulator", "money.deposit_margin", **margin).code == 0
     assert chain.book("Newco").headroom_fen == 7
-    assert chain.call("Newco", "identity.register_account", account=key("driver of Newco")).code == 0
+    assert (
+        chain.call(
+            "Newco", "identity.register_account", account=key("d of Newco"), proof=proof("d of Newco", "Newco")
+        ).code
+        == 0
+    )
+
+
+def test_F07_no_single_company_keeps_another_out_by_registering_its_key():
+    chain = Chain()
+    proposed = propose(chain, "SGCC", "propose_admit", **newcomer())
+    squat: dict[str, Any] = {"account": key("Newco"), "proof": proof("StarCharge", "StarCharge")}
+    assert chain.call("StarCharge", "identity.register_account", **squat).code == Code.KEY_UNPROVEN
+    assert [approve(chain, voter, proposed) for voter in VOTERS[1:]] == [0] * 3
+    assert company_keys(chain, "Newco") == (key("Newco"),)
 
 
 def test_F07_two_thirds_and_the_regulator_decide():
@@ -327,6 +342,22 @@ def test_F07_proposals_are_bounded_and_lapse():
     assert first.code == 0
     assert approve(chain, "SGCC", first) == Code.APPROVED_ALREADY
     assert chain.call("Grid", "governance.approve", proposal=bytes(32)).code == Code.PROPOSAL_UNKNOWN
+
+
+def test_F07_who_has_approved_decides_once_the_voices_behind_a_proposal_are_enough():
+    """Three of six approve it; with two of the others suspended they are three of four."""
+    chain = Chain()
+    proposed = propose(chain, "SGCC", "propose_admit", **newcomer())
+    assert approve(chain, "Grid", proposed) == approve(chain, "Regulator", proposed) == 0
+    assert decide(chain, OTHERS, "propose_suspend", company="Teld")[-1] == 0
+    assert approve(chain, "Grid", proposed) == Code.APPROVED_ALREADY, "three of five"
+    assert decide(chain, ("SGCC", "Grid", "Lab"), "propose_suspend", company="StarCharge")[-1] == 0
+    assert approve(chain, "Teld", proposed) == Code.NO_VOICE
+    [again] = chain.block(governance("Grid", "approve", proposal=proposed.call_id))
+    assert again.code == 0
+    assert "governance.approved" not in [event.name for event in again.events], "it has said so before"
+    assert views.company(chain.state, "Newco") is not None
+    assert not waiting(chain)
 
 
 def test_F07_a_decided_proposal_makes_room_for_one():

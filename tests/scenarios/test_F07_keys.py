@@ -8,16 +8,18 @@ from contracts import seats, views
 from contracts.codes import Code
 from contracts.identity import KEYS
 from ledger.terms import DECISION_DELAY
-from tests.consortium import NAMES, Chain, found, key, signer
+from tests.consortium import NAMES, Call, Chain, found, key, proof, signer
 from tests.membership_kit import (
     CHAIN_ID,
     DAY,
     VOTERS,
     admit,
+    approve,
     company_keys,
     decide,
     governance,
     newcomer,
+    propose,
     set_node,
     settle_in,
     vote_key,
@@ -58,7 +60,19 @@ def test_F07_a_vote_key_is_proven_new_and_nobody_elses():
     assert vote_key(chain, "Grid", "next Grid") == 0
     assert vote_key(chain, "Grid", "next Grid") == 0, "its node may say so again"
     assert vote_key(chain, "Grid", "other Grid") == 0, "another takes its place"
-    assert vote_key(chain, "Grid", "next Grid") == Code.VOTE_KEY_USED
+    assert vote_key(chain, "Grid", "next Grid") == 0, "and is as good as new: it has never voted"
+    assert views.vote_key(chain.state, key("other Grid")) is None
+    assert vote_key(chain, "Grid", "third Grid", "renew_vote_key") == 0
+    assert [views.vote_key(chain.state, key(f"{each} Grid")) is None for each in ("next", "third")] == [True, False]
+
+
+def test_F07_nobody_takes_a_vote_key_away_that_it_saw_on_its_way_to_a_block():
+    """The branch of identity runs before that of governance: the registration of an account would come first."""
+    chain = Chain()
+    account = {"account": key("next Teld"), "proof": proof("StarCharge", "StarCharge")}
+    squat = Call("StarCharge", "identity", "register_account", account)
+    squatted, registered = chain.block(squat, vote_key_call("Teld", "next Teld"))
+    assert (squatted.code, registered.code) == (Code.KEY_UNPROVEN, 0)
 
 
 def test_F07_vote_keys_are_of_companies_with_a_node_and_renewed_by_those_that_vote():
@@ -146,7 +160,22 @@ def test_F07_lost_keys_are_replaced_by_the_others():
     assert vote_key(chain, "Teld", "anew", sender="Teld anew") == 0
 
 
-def test_F07_what_a_thief_did_with_stolen_keys_is_undone_with_them():
+@pytest.mark.parametrize("name", ["Teld", "Regulator"])
+def test_F07_a_thief_does_not_keep_its_keys_by_registering_those_that_are_to_replace_them(name):
+    chain = Chain()
+    voters = [voter for voter in NAMES if voter != name]
+    squat: dict[str, Any] = {"key": key("anew"), "businesses": (), "proof": proof("the thief's", name)}
+    proposed = propose(chain, voters[0], "propose_keys", company=name, company_key=key("anew"))
+    assert chain.call(name, "identity.add_key", **squat).code == Code.KEY_UNPROVEN
+    # The thief's try stands before the last approvals in their block: the branch of identity comes first.
+    approvals = [governance(voter, "approve", proposal=proposed.call_id) for voter in voters[1:]]
+    codes = [receipt.code for receipt in chain.block(Call(name, "identity", "add_key", squat), *approvals)]
+    assert codes[0] == Code.KEY_UNPROVEN
+    assert company_keys(chain, name) == (key("anew"),)
+    assert chain.call(name, "identity.add_key", **squat).code == Code.SENDER_UNKNOWN
+
+
+def test_F07_the_vote_keys_that_a_thief_registered_go_with_the_stolen_keys():
     chain = Chain()
     assert vote_key(chain, "Teld", "first of the thief", "renew_vote_key") == 0
     assert vote_key(chain, "Teld", "second of the thief") == 0
@@ -158,6 +187,32 @@ def test_F07_what_a_thief_did_with_stolen_keys_is_undone_with_them():
     validators = chain.last.timeline[0].validators
     member = validators.validators[validators.index_of("Teld") or 0]
     assert (member.company_key, member.vote_key) == (key("Teld anew"), key("own vote"))
+
+
+@pytest.mark.parametrize("proposer", ["Teld", "SGCC"])
+def test_F07_what_was_approved_with_keys_that_were_replaced_since_is_void(proposer):
+    chain = Chain()
+    proposed = propose(chain, proposer, "propose_admit", **newcomer())
+    assert approve(chain, "SGCC" if proposer == "Teld" else "Teld", proposed) == 0
+    assert decide(chain, VOTERS, "propose_keys", company="Teld", company_key=key("Teld anew"))[-1] == 0
+    assert approve(chain, "Teld anew", proposed) == Code.NO_VOICE
+    assert approve(chain, "Grid", proposed) == approve(chain, "Regulator", proposed) == 0
+    assert views.company(chain.state, "Newco") is None, "three of six"
+    again = ("Teld anew", "SGCC", "Grid", "Regulator")
+    assert decide(chain, again, "propose_admit", **newcomer("Other")) == [0] * 4
+    assert views.company(chain.state, "Other") is not None, "what it proposes now is its own word"
+
+
+def test_F07_a_proposal_of_the_very_block_in_which_keys_were_replaced_may_be_a_thiefs():
+    chain = Chain()
+    proposed = propose(chain, "SGCC", "propose_keys", company="Teld", company_key=key("Teld anew"))
+    assert [approve(chain, voter, proposed) for voter in VOTERS[1:-1]] == [0, 0]
+    last = governance(VOTERS[-1], "approve", proposal=proposed.call_id)
+    evil = chain.transaction(governance("Teld", "propose_admit", **newcomer("Evil")))
+    assert [receipt.code for receipt in chain.run([evil, chain.transaction(last)])] == [0, 0]
+    for voter in ("SGCC", "Grid", "Regulator"):
+        assert chain.block(governance(voter, "approve", proposal=evil.id))[0].code == 0
+    assert views.company(chain.state, "Evil") is None
 
 
 def test_F07_keys_are_replaced_of_companies_that_do_not_vote_too():

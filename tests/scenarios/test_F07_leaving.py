@@ -18,7 +18,7 @@ from contracts.tariff import PLANS, REGIONS_MAX, Plan
 from ledger.charging import Reading, ReadingReason, SignedReading, reading_digest
 from ledger.codec import encode
 from ledger.tariff import Tariff
-from tests.consortium import HOUR, PERIODS, Chain, consortium, found, genesis, key, pile, signer
+from tests.consortium import HOUR, PERIODS, Chain, consortium, found, genesis, key, pile, proof, signer
 from tests.membership_kit import DAY, decide, newcomer, propose, settle_in, vote_key, votes
 from tests.scenarios.test_F22_session import Session
 
@@ -208,12 +208,30 @@ def test_F07_a_private_pile_whose_owners_company_has_left_ends_its_session_and_o
     assert ("Teld", "StarCharge") in [claim[:2] for claim in views.claims(chain.state)]
     assert chain.wallet("d1").balance_fen > 0
     assert chain.call("d1", "money.pay", to=key("d0"), amount_fen=1, memo=0).code == Code.COMPANY_LEFT
+    withdraw = chain.call("d1", "money.withdraw", amount_fen=1)
+    assert withdraw.code == Code.COMPANY_LEFT, "nobody could pay it out, or decline to"
     assert views.audit(chain.state) == []
     assert Session(chain, pile="Home-1").open("d0") == "company-left"
     another = pile(
         "Home-2", "Teld", kind=PileKind.PRIVATE, owner=key("d1"), meter_state=MeterState.UNVERIFIED, connectors=1
     )
-    assert chain.call("Teld", "registry.register", pile=another, registers_wh=(0,)).code == Code.COMPANY_LEFT
+    fields: dict[str, Any] = {"pile": another, "registers_wh": (0,), "proof": proof("Home-2", "Teld")}
+    assert chain.call("Teld", "registry.register", **fields).code == Code.COMPANY_LEFT
+
+
+def test_F07_who_owes_a_company_that_left_stays_until_there_is_a_clearing():
+    chain = business(d0=50_000)
+    assert chain.call("d1", "registry.share", pile="Home-1", shared=True).code == 0
+    session = Session(chain, pile="Home-1")
+    assert session.open("d0") == session.start() == "done"
+    assert remove(chain, "StarCharge") == 0
+    assert session.stop((chain.now_ms + HOUR, 11_000)) == "done"
+    for debtor, creditor, amount_fen in views.claims(chain.state):
+        if creditor != "StarCharge":
+            assert chain.call(creditor, "money.confirm_payment", debtor=debtor, amount_fen=amount_fen).code == 0
+    assert [claim[:2] for claim in views.claims(chain.state)] == [("Teld", "StarCharge")]
+    voters = ("SGCC", "Lab", "Grid", "Regulator")
+    assert decide(chain, voters, "propose_remove", company="Teld")[-1] == Code.NOT_SETTLED
 
 
 def test_F07_regions_are_never_more_than_a_departure_looks_through():

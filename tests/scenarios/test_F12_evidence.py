@@ -59,6 +59,21 @@ def test_F12_a_former_key_is_still_answered_for():
     assert accuse(chain, evidence("next Teld")) == 0, "and the new one for itself"
 
 
+def test_F12_a_key_that_waits_or_never_voted_is_answered_for_by_nobody():
+    """Whoever holds a company key registers as many as it likes, and lies with each."""
+    chain = Chain()
+    before = chain.book("Teld")
+    for number in range(3):
+        assert vote_key(chain, "Teld", f"key {number}") == 0
+        assert accuse(chain, evidence(f"key {number}")) == Code.VOTE_KEY_UNKNOWN
+    assert decide(chain, VOTERS, "propose_keys", company="Teld", company_key=key("Teld anew"))[-1] == 0
+    for number in range(3):
+        assert accuse(chain, evidence(f"key {number}")) == Code.VOTE_KEY_UNKNOWN
+    assert chain.book("Teld").collateral_fen == before.collateral_fen
+    assert vote_key(chain, "Teld", "key 0", "renew_vote_key", sender="Teld anew") == 0
+    assert accuse(chain, evidence("key 0")) == 0, "decided: it may vote"
+
+
 def test_F12_what_the_headroom_does_not_cover_is_paid_by_the_next_deposit():
     chain = Chain(genesis(consortium(collateral_fen=1_000, parameters=ConsortiumParameters(block_reward_fen=0))))
     deposit: dict[str, Any] = {"pile": "Pile-1", "connector": 1, "deposit_fen": 950, "accept_unverified": False}

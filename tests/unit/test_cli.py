@@ -6,16 +6,17 @@ import pytest
 
 from contracts import abi
 from contracts.contract import Role
-from contracts.identity import PermitArgs
+from contracts.identity import PermitArgs, own_key_digest
 from contracts.tariff import FeeArgs
 from ledger.charging import OpenArgs
 from ledger.codec import decode
 from ledger.errors import ClientError
+from ledger.keys import verify
 from node.cli.call_text import describe_methods, parse_call
 from node.cli.main import run_command
 from node.config import load_config
 from node.core.lock import home_locked
-from node.home import Home
+from node.home import Home, read_genesis
 
 KEY = "01" + "ab" * 32
 
@@ -63,6 +64,22 @@ def test_F55_keys_are_made_shown_and_never_written_over(tmp_path, capsys):
     assert capsys.readouterr().err.startswith("keystore-exists: ")
     assert run_command(["keys", "show", str(tmp_path / "none.json")]) == 1
     assert capsys.readouterr().err.startswith("keystore-missing: ")
+
+
+def test_F55_the_holder_of_a_key_lets_a_company_register_it(tmp_path, capsys):
+    """On the chain of a genesis document, or of the home's where there is one."""
+    file, net = str(tmp_path / "pile.json"), tmp_path / "net"
+    made = run_json(capsys, "keys", "new", file)
+    run_json(capsys, "testnet", str(net))
+    genesis = net / "genesis.json"
+    public_key = bytes.fromhex(made["public_key"])
+    digest = own_key_digest(read_genesis(genesis).hash(), "Teld", public_key)
+    for where in (("--genesis", str(genesis)), ("--home", str(net / "SGCC"))):
+        shown = run_json(capsys, "keys", "prove", file, "--company", "Teld", *where)
+        assert shown["public_key"] == made["public_key"]
+        assert verify(public_key, digest, bytes.fromhex(shown["proof"]))
+    assert run_command(["keys", "prove", file, "--company", "Teld", "--home", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith("genesis-missing: ")
 
 
 def test_F55_init_makes_a_home_once(tmp_path, capsys):

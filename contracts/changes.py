@@ -1,0 +1,201 @@
+"""Contract 6, governance, its third part: what the companies can decide, whether it is possible, and what it does."""
+
+from msgspec.structs import replace
+
+from contracts.codes import Code
+from contracts.companies import AdmitArgs, CompanyRoles, ReplaceKeysArgs
+from contracts.host import Host, Table
+from contracts.identity import CompanyArgs
+from contracts.margin import CloseArgs
+from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, TARIFF
+from contracts.seats import (
+    SEATS,
+    decide,
+    drop_next_key,
+    is_voting,
+    next_keys,
+    settings_of,
+)
+from ledger.codec import Wire
+from ledger.genesis import Parameters
+from ledger.terms import Observer
+from ledger.transaction import TRANSACTION_BYTES_MAX
+from ledger.units import U63, Name, PublicKey
+from ledger.validators import Validator
+
+BLOCK_GAS_MIN = 100_000_000
+"""Ten times what a call of governance may take."""
+FIXED = ("expiry_max_ms", "device_expiry_max_ms", "session_start_max_ms")
+"""Parameters that no vote changes."""
+
+
+# ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Admit(Wire, tag=1):
+    """A company joins: with a voice and its business, not yet with a node (`governance.set_node`) or a vote."""
+
+    company: Name
+    display_name: Name
+    roles: CompanyRoles
+    company_key: PublicKey
+
+
+class GiveVote(Wire, tag=2):
+    """An observer, or a suspended company, votes from now on, with the vote key that it has registered."""
+
+    company: Name
+
+
+class Suspend(Wire, tag=3):
+    """A company votes no more until it is given its vote again; its node may follow the chain."""
+
+    company: Name
+
+
+class Remove(Wire, tag=4):
+    """A company that has settled everything leaves; its margin stays locked for a while."""
+
+    company: Name
+
+
+class ReplaceKeys(Wire, tag=5):
+    """A company's keys are lost or stolen: this one takes the place of all of them."""
+
+    company: Name
+    company_key: PublicKey
+
+
+class SetParameters(Wire, tag=6):
+    """Other limits."""
+
+    parameters: Parameters
+
+
+Change = Admit | GiveVote | Suspend | Remove | ReplaceKeys | SetParameters
+
+
+class Replaced(Wire):
+    """When a company's keys were replaced last. Key: its name."""
+
+    at_ms: U63
+
+
+REPLACED = Table(GOVERNANCE, b"r", Replaced)
+
+
+# ── making them ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check(host: Host, change: Change) -> None:
+    """Whether a change can be made at all: its last approval would find out too late. What may still come (a vote key,
+    a settled claim) only that asks.
+    """
+    match change:
+        case Admit(company, display_name, roles, company_key):
+            host.call(IDENTITY, "check_admission", AdmitArgs(company, display_name, roles, company_key))
+        case ReplaceKeys(company, company_key):
+            host.call(IDENTITY, "check_replacement", ReplaceKeysArgs(company, company_key))
+        case SetParameters(parameters):
+            _check_parameters(host, parameters)
+        case GiveVote(company) | Suspend(company) | Remove(company):
+            host.call(IDENTITY, "company_key", CompanyArgs(company))
+
+
+def enact(host: Host, change: Change) -> None:
+    """Make a change that was decided. Fails where it has become impossible."""
+    match change:
+        case Admit(company, display_name, roles, company_key):
+            host.call(IDENTITY, "admit_company", AdmitArgs(company, display_name, roles, company_key))
+            host.call(MONEY, "open_book", CompanyArgs(company))
+        case GiveVote(company):
+            _give_vote(host, company)
+        case Suspend(company):
+            _suspend(host, company)
+        case Remove(company):
+            _remove(host, company)
+        case ReplaceKeys(company, company_key):
+            _replace_keys(host, company, company_key)
+        case SetParameters(parameters):
+            timeline = host.timeline
+            terms = timeline[-1]
+            decide(host, timeline, terms.validators.validators, terms.observers, parameters)
+
+
+def _give_vote(host: Host, company: str) -> None:
+    timeline = host.timeline
+    terms = timeline[-1]
+    seat = host.get(SEATS, company.encode())
+    if seat is None:
+        host.fail(Code.NODE_UNKNOWN)
+    if is_voting(terms, company):
+        host.fail(Code.VOTES_ALREADY)
+    vote_key = next_keys(host).get(company)
+    if vote_key is None:
+        host.fail(Code.VOTE_KEY_MISSING)
+    if seat.suspended:
+        host.put(SEATS, company.encode(), replace(seat, suspended=False))
+    company_key: bytes = host.call(IDENTITY, "company_key", CompanyArgs(company))
+    member = Validator(company, company_key, vote_key, seat.node_key)
+    observers = [observer for observer in terms.observers if observer.name != company]
+    decide(host, timeline, [*terms.validators.validators, member], observers)
+
+
+def _suspend(host: Host, company: str) -> None:
+    timeline = host.timeline
+    terms = timeline[-1]
+    seat = host.get(SEATS, company.encode())
+    if seat is None or not is_voting(terms, company):
+        host.fail(Code.NO_VALIDATOR)
+    host.put(SEATS, company.encode(), replace(seat, suspended=True))
+    members = [member for member in terms.validators.validators if member.name != company]
+    decide(host, timeline, members, [*terms.observers, Observer(company, seat.node_key)])
+
+
+def _remove(host: Host, company: str) -> None:
+    timeline = host.timeline
+    terms = timeline[-1]
+    host.call(TARIFF, "check_no_region", CompanyArgs(company))
+    locked_until_ms = host.now_ms + settings_of(host).margin_lock_ms
+    host.call(MONEY, "close_book", CloseArgs(company, locked_until_ms))
+    host.call(IDENTITY, "remove_company", CompanyArgs(company))
+    if host.get(SEATS, company.encode()) is None:
+        return
+    host.delete(SEATS, company.encode())
+    drop_next_key(host, company)
+    members = [member for member in terms.validators.validators if member.name != company]
+    decide(host, timeline, members, [observer for observer in terms.observers if observer.name != company])
+
+
+def _replace_keys(host: Host, company: str, company_key: bytes) -> None:
+    """What a thief of the former keys has prepared goes with them: its approvals, its vote key that waits, and the
+    company's own wait until it may change the vote and TLS keys that are in force.
+    """
+    host.call(IDENTITY, "replace_keys", ReplaceKeysArgs(company, company_key))
+    host.put(REPLACED, company.encode(), Replaced(host.now_ms))
+    seat = host.get(SEATS, company.encode())
+    if seat is None:
+        return
+    host.put(SEATS, company.encode(), replace(seat, renewed_ms=0))
+    drop_next_key(host, company)
+    timeline = host.timeline
+    terms = timeline[-1]
+    if is_voting(terms, company):
+        members = [
+            replace(member, company_key=company_key) if member.name == company else member
+            for member in terms.validators.validators
+        ]
+        decide(host, timeline, members, terms.observers)
+
+
+def _check_parameters(host: Host, parameters: Parameters) -> None:
+    """The replay window rests on the limits of expiry: with other ones a transaction could run twice. The start limit
+    of sessions is the session contract's since genesis.
+    """
+    present = host.timeline[-1].parameters
+    for field in FIXED:
+        if getattr(parameters, field) != getattr(present, field):
+            host.fail(Code.PARAMETER_FIXED)
+    # A block that holds no transaction of governance would be for ever.
+    if parameters.block_gas_max < BLOCK_GAS_MIN or parameters.block_bytes_max < TRANSACTION_BYTES_MAX:
+        host.fail(Code.PARAMETER_UNFIT)
