@@ -13,6 +13,9 @@ from tests.sim.checker import InvariantError
 VOTE_KINDS = 5
 """PRE-PREPARE, PREPARE, COMMIT, VIEW-CHANGE, NEW-VIEW: what `later` keeps of a peer and height, `own` of a view."""
 
+VIEWS_MAX = 500
+"""Of one height, in the longest fights: each takes longer than the one before, so there are few in any real time."""
+
 
 def check_bounds(name: str, engine: Engine, companies: int) -> None:
     """Raise InvariantError if something is too long, with so many companies that vote now and then."""
@@ -27,7 +30,7 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     n = round_.validators.size
     yield "entries", len(state.entries), 2 * K
     yield "unsealed blocks", state.tip.height - state.sealed, K
-    yield "terms", len(state.timeline), DECISION_DELAY + 1
+    yield "terms", len(state.timeline), 2 * K + DECISION_DELAY + 1
     accepted = sum(candidate.durable for candidate in round_.candidates.values())
     yield "candidates", len(round_.candidates) - accepted, VIEWS_KEPT + 1
     yield "accepted candidates", accepted, ACCEPTED_KEPT + 1
@@ -39,7 +42,7 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     yield "heights of checkpoints", len(state.checkpoints), K + DECISION_DELAY
     yield "checkpoints of a height", max(map(len, state.checkpoints.values()), default=0), companies
     yield "heights of own votes", len({height for height, _, _ in state.own}), 2 * K + 1
-    yield "own votes", len(state.own), VOTE_KINDS * len({key[:2] for key in state.own}) + 2 * K
+    yield "own votes", len(state.own), VOTE_KINDS * (2 * K + VIEWS_MAX)
     early, bytes_ = Counter[str](), Counter[str]()
     for (_, peer, _), (_, size) in state.later.items():
         early[peer] += 1
@@ -53,9 +56,10 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     yield "failed donors", len(state.fetch.failed), companies
     yield "accused", len(state.accused), n
     yield "fetched blocks", len(state.fetch.arrived), 2 * BLOCKS_MAX
-    heights = {height for height, _ in state.found_blocks.values()}
-    yield "heights of blocks of the log", len(heights), K + 1
-    yield "heights of locks of the log", len(state.found_locks), K
+    found = {"blocks": {height for height, _ in state.found_blocks.values()}, "locks": set(state.found_locks)}
+    for what, heights in found.items():
+        yield f"heights of {what} of the log", len(heights), 2 * K + 1
+        yield f"{what} of the log below the open height", sum(height < round_.height for height in heights), 0
     yield from _lengths_of_pool(engine)
 
 

@@ -11,6 +11,9 @@ from ledger.block import Block, Header
 from ledger.codec import decode
 from ledger.genesis import Parameters
 
+SKEW_MS_MAX = 1_000
+"""How far ahead a clock may be that counts as right."""
+
 
 class InvariantError(AssertionError):
     """An invariant does not hold; the message says which, where and when."""
@@ -25,7 +28,9 @@ class Checker:
         parameters: Parameters,
         time_ms: int,
         verify: Callable[[bytes, bytes, bytes], bool],
+        right_ms: Callable[[], int] | None,
     ) -> None:
+        """`right_ms` says what right clocks show; None where wrong ones may be a quorum."""
         self.hashes: list[bytes] = []
         """Header hash of height 1, 2, …: the one chain."""
         self.roots: list[bytes] = []
@@ -41,6 +46,7 @@ class Checker:
         self.time_ms = time_ms
         """Of the last committed block: the chain's time."""
         self._verify = verify
+        self._right_ms = right_ms
         self._voters: list[frozenset[str]] = []
         """Who decided for each block, by the first certificate or seal that was seen."""
         self._said: dict[tuple[str, int, int, type], bytes] = {}
@@ -63,9 +69,9 @@ class Checker:
         ids = {transaction.id for transaction in block.transactions}
         if len(ids) != len(block.transactions):
             raise InvariantError(f"I2: height {height} holds a transaction twice")
-        for each in ids:
-            if self.placed.setdefault(each, height) != height:
-                raise InvariantError(f"I2: height {height} holds a transaction of height {self.placed[each]}")
+        for transaction in block.transactions:  # in their order, which clients go by
+            if (placed := self.placed.setdefault(transaction.id, height)) != height:
+                raise InvariantError(f"I2: height {height} holds a transaction of height {placed}")
         self._check_valid(block)
 
     def _check_valid(self, block: Block) -> None:
@@ -76,6 +82,8 @@ class Checker:
         where = f"I2: height {block.header.height} holds"
         if block.header.time_ms <= parent_ms:
             raise InvariantError(f"{where} a time that is not later than its parent's")
+        if self._right_ms and self.time_ms > self._right_ms() + self._parameters.time_ahead_max_ms + SKEW_MS_MAX:
+            raise InvariantError(f"{where} a time that right clocks had not come near")
         branches = [row.branch for row in block.header.branches for _ in range(row.count)]
         if branches != [transaction.body.branch for transaction in block.transactions]:
             raise InvariantError(f"{where} a transaction under another branch")

@@ -26,7 +26,9 @@ def ask(node: SimNode, conspiracy: Conspiracy, checker: Checker, verify: Verifie
         sealed = _forged(sealed, validators, conspiracy)
     try:
         header, result = check_sealed(sealed, validators, node._genesis.hash(), verify)
-    except PeerError:
+    except PeerError as error:
+        if node.is_honest:
+            raise InvariantError(f"I2: {node.name} holds a seal that nobody believes: {error}") from error
         return
     if checker.hashes[header.height - 1] != result.header_hash:
         raise InvariantError(f"I2: a client believes {node.name} a block of height {header.height} that nobody has")

@@ -57,11 +57,13 @@ TRICKS_OF = {
     "donors": ("lying-donor",),
 }
 """What liars do half of the time in some kinds of plan; otherwise, anything."""
+MUTE_TO_ALL = 7
+"""The salt of a `mute` that says nothing at all."""
 PACK = [trick for trick in TRICKS if trick != OPENING]
 """A liar that forges its openings alone is for the fights over locks, where there is much to open."""
 BY_SEED = ("mixed", "rounds", "liars", "crashes", "forgers", "rounds", "forgers", "donors")
 """Kind of plan by the seed's remainder."""
-FEATURES = {"real keys": 1, "contracts": 5, "decisions": 10, "crowd": 15, "clocks": 15}
+FEATURES = {"real keys": 1, "contracts": 5, "decisions": 10, "crowd": 15, "clocks": 15, "slow": 10}
 """What a plan may have beside its faults → percent of the seeds."""
 CROWDS = (
     MempoolLimits(count_max=40, sender_max=12),
@@ -69,8 +71,9 @@ CROWDS = (
     MempoolLimits(bytes_max=6_000, sender_max=20),
 )
 """Pools that run over …"""
-CROWDED = Parameters(idle_interval_ms=5_000, block_transactions_max=6)
-"""… because blocks hold less than clients want."""
+CROWDED_BYTES = 1_100
+CROWDED = Parameters(idle_interval_ms=5_000, block_transactions_max=6, block_bytes_max=CROWDED_BYTES)
+"""… because blocks hold less than clients want, mostly in number."""
 CROWDED_BURST = 12
 CROWDED_MS = 1_500
 CROWDED_BLOCKS = 95
@@ -112,7 +115,8 @@ def draw(seed: int) -> Plan:
         turn_ms=TURN_MS,
         blocks_min=BLOCKS_MIN,
     )
-    for feature, with_it in (("crowd", _with_a_crowd), ("clocks", _with_wrong_clocks), ("decisions", _with_decisions)):
+    features = {"crowd": _with_a_crowd, "clocks": _with_wrong_clocks, "decisions": _with_decisions, "slow": _slowed}
+    for feature, with_it in features.items():
         if has(seed, feature):
             plan = with_it(Random(f"{seed} {feature} drawn"), plan)
     return replace(plan, faults=tuple(sorted(plan.faults, key=lambda fault: fault.at_ms)))
@@ -139,13 +143,18 @@ def _with_wrong_clocks(random: Random, plan: Plan) -> Plan:
     of at most f members, liars among these, stay wrong.
     """
     names = NAMES[: plan.nodes]
-    honest = [name for name in names if name not in plan.byzantine]
+    honest = set(names).difference(plan.byzantine)
     far_ms = random.choice(((-HOUR_MS, HOUR_MS), (HOUR_MS,), (-10_000, 10_000), (-HOUR_MS, -10_000, 10_000, HOUR_MS)))
+    wrong = random.sample(names, random.randint(1, plan.nodes))
+    off = [name for name in wrong if name in honest][: fault_limit(plan.nodes) - len(plan.byzantine)]
     clocks: list[Fault] = []
-    for name in random.sample(names, random.randint(1, plan.nodes)):
+    for name in wrong:
         times = (0, *_times(random, 2_000, plan.fault_ms)) if random.random() < 0.5 else (0,)
-        clocks += [Clock(at_ms, name, random.choice((*far_ms, 0) if at_ms else far_ms)) for at_ms in times]
-    off = random.sample(honest, fault_limit(plan.nodes) - len(plan.byzantine))
+        may_be_right = [at_ms > 0 and (at_ms < times[-1] or name not in off) for at_ms in times]
+        clocks += [
+            Clock(at_ms, name, random.choice((*far_ms, 0) if may else far_ms))
+            for at_ms, may in zip(times, may_be_right, strict=True)
+        ]
     return replace(plan, faults=(*plan.faults, *clocks), off_for_ever=tuple(sorted(off)))
 
 
@@ -166,6 +175,21 @@ def _with_decisions(random: Random, plan: Plan) -> Plan:
     return replace(plan, spares=spares, faults=(*plan.faults, *decisions))
 
 
+def _slowed(random: Random, plan: Plan) -> Plan:
+    """The same with executions and stores that take several blocks' time, so that more waits for them; half of the time
+    with a power cut of everybody, which leaves much in the logs.
+    """
+    at_ms = random.randrange(500, plan.fault_ms)
+    cuts = [Crash(at_ms, name, 0, "before", random.randrange(20, 100)) for name in NAMES[: plan.nodes]]
+    return replace(
+        plan,
+        execution_ms=random.choice((4, 50, 150)),
+        store_ms=random.choice((50, 200, 400)),
+        submit_every_ms=50,
+        faults=(*plan.faults, *(cuts if random.random() < 0.5 else ())),
+    )
+
+
 def draw_locks(seed: int) -> Plan:
     """A long fight over few heights: views that leave locks behind, alone, or with power cuts of everybody, or with
     liars who show locks that are none.
@@ -183,6 +207,8 @@ def draw_locks(seed: int) -> Plan:
         others = ("forge-certificate", random.choice(("equivocate", "vote-for-all")))
         tricks = (OPENING,) if seed % 2 else others
         faults += [Lie(0, LOCKS_MS, name, trick, 50, random.randrange(1 << 16)) for name in liars for trick in tricks]
+        if seed % 4 < 2:  # then all the others are needed, whatever they are locked on
+            faults += [Lie(LOCKS_MS - 1, FOR_EVER_MS, name, "mute", 100, MUTE_TO_ALL) for name in liars]
     return Plan(
         nodes,
         byzantine=liars,

@@ -49,15 +49,18 @@ class Faults:
             world.decide(fault.seats)
 
     def _restart(self, fault: Crash, again: int | None) -> None:
-        """Start a node again that has crashed, perhaps for another crash in its start; one that was to crash and found
-        no time to goes on.
+        """Start a node again that has crashed, perhaps for another crash in its start; look later at one that has not
+        come to its effect.
         """
         world = self._world
         node = world.nodes[fault.node]
-        node.crash_in, node.crash_kind = None, ""
-        if world.is_healed or node.is_up:
+        if world.is_healed:
             return
-        node.crash_in = again
+        if node.is_up:
+            if node.crash_in is not None:
+                world.scheduler.after(fault.down_ms, self._restart, fault, again)
+            return
+        node.crash_in, node.crash_kind = again, ""
         world.start(fault.node)
         world.note("restart", fault.node)
         if again is not None:

@@ -28,7 +28,7 @@ from consensus.messages import (
     split_leaves,
 )
 from consensus.proposal import build
-from ledger.block import Header, SealedHeader, Vote, branch_table, header_hash
+from ledger.block import Header, Result, SealedHeader, Vote, branch_table, header_hash, result_digest
 from ledger.codec import decode, encode
 from ledger.hashing import Tag
 from ledger.transaction import Branch, Transaction, decode_transaction, sign_transaction
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 OPENING = "forge-opening"
 HOUR_MS = 3_600_000
 TOO_MANY_MAX = 20
-"""Transactions of a proposal that is to be too long, where blocks hold fewer."""
+"""Where blocks hold fewer transactions than this, proposals with too many, and too large ones, are made."""
 
 
 def make_header(liar: "Liar", in_view: int, transactions: Sequence[Transaction], **changes: object) -> bytes:
@@ -116,8 +116,12 @@ class BadProposal(Trick):
             lambda: ([good], {"proposer": random.choice(liar.peers)}),
             lambda: ([good], {"view": message.view + 1}),
             lambda: (self._wrong_branch(other), {}),
-            lambda: ([transaction() for _ in range(min(TOO_MANY_MAX, limit.block_transactions_max + 1))], {}),
         )
+        if limit.block_transactions_max < TOO_MANY_MAX:
+            makers += (
+                lambda: ([transaction() for _ in range(limit.block_transactions_max + 1)], {}),
+                lambda: ([transaction(args=bytes(limit.block_bytes_max // 2)) for _ in range(2)], {}),
+            )
         transactions, changes = random.choice(makers)()
         raw = make_header(liar, message.view, transactions, **changes)
         for each in transactions:
@@ -137,12 +141,20 @@ class BadProposal(Trick):
 class ForgeCertificate(Trick):
     """Asks for views with certificates that prove nothing, and opens views with requests that do not bind it."""
 
+    def __init__(self, liar: "Liar", lie: "Lie") -> None:
+        super().__init__(liar, lie)
+        self._opened: dict[tuple[int, int], NewView] = {}
+        """The newest place that it opened, and how: alike for everybody, or nobody would follow."""
+
     def says(self, receiver: str, message: Message) -> list[Message]:
         """Forged requests and openings in place of its own."""
         if isinstance(message, ViewChange):
             return [self._view_change(message.height, message.view)]
         if isinstance(message, NewView):
-            forged = self._new_view(message)
+            place = message.height, message.view
+            if place not in self._opened:
+                self._opened = {place: self._new_view(message)}
+            forged = self._opened[place]
             digest = header_hash(forged.proposal.header)
             return [forged, self.liar.vote(Commit, message.height, message.view, digest)]
         return [message]
@@ -324,8 +336,12 @@ class LyingDonor(Trick):
         ]
         if random.random() < 0.5 or not liar.node.store.blocks:
             return SealedBlocks((), (*own, CommittedBlock(raw, CommitCertificate(view, tuple(chosen)), ())))
-        old = liar.node.store.blocks[-1].sealed
-        return SealedBlocks((SealedBlock(SealedHeader(raw, old.result, old.seal), ()),), ())
+        last = decode(Result, liar.node.store.blocks[-1].sealed.result)
+        result = encode(replace(last, header_hash=digest, height=first, time_ms=decode(Header, raw).time_ms))
+        sealing = [(liar.voter(name), liar.sign(result_digest(result), name)) for name in liar.conspiracy.signers]
+        seals = [Vote(*each) for each in sorted(sealing)]
+        seal = random.choice((seals, (seals * need)[:need], [Vote(at, seals[0].signature) for at in range(need)]))
+        return SealedBlocks((SealedBlock(SealedHeader(raw, result, tuple(seal)), ()),), ())
 
 
 class LateCopies(Trick):

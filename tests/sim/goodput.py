@@ -27,7 +27,8 @@ def steady(plan: Plan) -> float:
     for turn in range(LOAD_MS // LOOK_MS):
         world.submit(to=doors[turn % len(doors)], count=BATCH)
         world.run(LOOK_MS)
-    return sum(height <= world.checker.sealed for height in world.checker.placed.values()) * 1_000 / LOAD_MS
+    placed, sealed = world.checker.placed, world.checker.sealed  # also what liars made up, which does not count
+    return sum(placed.get(each, sealed + 1) <= sealed for each in world.submitted) * 1_000 / LOAD_MS
 
 
 def patient(plan: Plan) -> float:

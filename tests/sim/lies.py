@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from tests.sim.liar import Liar
     from tests.sim.plan import Lie
 
-SLOW_MS_MAX = 150
-"""Below the time-out: a slow primary that is never caught."""
+SLOW_PERCENT_MAX = 90
+"""Of the first time-out: a slow primary that is never caught."""
 
 
 class Trick:
@@ -73,6 +73,16 @@ class Mute(Trick):
         if kind < len(self.KINDS):
             return [] if isinstance(message, self.KINDS[kind]) else [message]
         return [] if kind % 2 or self.is_other(receiver) else [message]
+
+
+class LeaveOut(Trick):
+    """Shows its proposals to all but one, and its COMMITs to nobody: what the others are locked on stays undecided."""
+
+    def says(self, receiver: str, message: Message) -> list[Message]:
+        """As its salt decides."""
+        peers = self.liar.peers
+        left_out = isinstance(message, PrePrepare) and receiver == peers[self.salt % len(peers)]
+        return [] if left_out or isinstance(message, Commit) else [message]
 
 
 class Equivocate(Trick):
@@ -184,7 +194,8 @@ class Slow(Trick):
 
     def says(self, receiver: str, message: Message) -> list[Message]:
         """Nothing now."""
-        self.liar.scheduler.after(self.random.randrange(SLOW_MS_MAX), self.liar.send, receiver, message)
+        slow_ms_max = self.liar.node.state.timing.view_ms * SLOW_PERCENT_MAX // 100
+        self.liar.scheduler.after(self.random.randrange(slow_ms_max), self.liar.send, receiver, message)
         return []
 
 
@@ -246,6 +257,7 @@ class FloodGossip(Trick):
 
 LIES: dict[str, type[Trick]] = {
     "mute": Mute,
+    "leave-out": LeaveOut,
     "equivocate": Equivocate,
     "vote-for-all": VoteForAll,
     "mutate": Mutate,

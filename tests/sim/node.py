@@ -66,6 +66,8 @@ class SimNode:
         limits: MempoolLimits,
         segment_batches: int,
         turn_ms: int,
+        execution_ms: int,
+        store_ms: int,
         clock_offset_ms: int = 0,
         is_honest: bool = True,
     ) -> None:
@@ -87,7 +89,7 @@ class SimNode:
         self.charges: list[Charge] = []
         self.trusted: frozenset[str] = frozenset()
         """Members that keep to the protocol: no honest node may find fault with them."""
-        self.execution_ms = 4
+        self.execution_ms = execution_ms
         """How long a block takes."""
         self.clock_offset_ms = clock_offset_ms
         self.is_honest = is_honest
@@ -104,6 +106,7 @@ class SimNode:
         self._timing = timing
         self._limits = limits
         self._turn_ms = turn_ms
+        self._store_ms = store_ms
         self._life = 0
         self._ticked_ms = -turn_ms
         self._state: dict[bytes, bytes] = {}
@@ -262,7 +265,8 @@ class SimNode:
         late, self._late = self._late, []
         puts, self._puts = self._puts, []
         for put in puts:
-            self._put(put)
+            if self.is_up:  # it may crash at any of them
+                self._put(put)
         for event in (*((DiskFull(True),) if suspended else ()), DiskFull(False), *late):
             self.handle(event)
 
@@ -272,7 +276,7 @@ class SimNode:
         elif isinstance(effect, Execute):
             self._execute(effect)
         elif isinstance(effect, StoreSealed):
-            self._later(3, self._put, effect)
+            self._later(self._store_ms, self._put, effect)
         elif isinstance(effect, Truncate):
             self.log.truncate(effect.height)
         elif isinstance(effect, Verify):

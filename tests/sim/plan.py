@@ -157,6 +157,10 @@ class Plan(Struct, frozen=True):
     timing: Timing = Timing()
     turn_ms: int = 1
     """A node's clocks are read so often, at most: the core takes events in turns."""
+    execution_ms: int = 4
+    """How long a block's execution takes …"""
+    store_ms: int = 3
+    """… and its way into the store."""
     blocks_min: int = 0
     """The load goes on after healing until so many blocks are committed, and as many events as fit."""
 

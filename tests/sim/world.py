@@ -11,7 +11,7 @@ from consensus.messages import Message, SealedBlocks
 from consensus.state import State
 from ledger.codec import decode
 from ledger.transaction import Signed, decode_transaction, transaction_id
-from ledger.validators import Validator, ValidatorSet
+from ledger.validators import VALIDATORS_MIN, Validator, ValidatorSet, quorum
 from node.effects import Received
 from node.engine import EngineStatus
 from tests.sim import client
@@ -24,7 +24,7 @@ from tests.sim.liar import Conspiracy, Liar
 from tests.sim.links import Links
 from tests.sim.network import Network, company
 from tests.sim.node import SimNode
-from tests.sim.plan import EVENTS_MIN, KEYS_MAX, Decide, Plan
+from tests.sim.plan import EVENTS_MIN, KEYS_MAX, Clock, Decide, Plan
 from tests.sim.scheduler import Scheduler
 from tests.sim.signing import make_signer, verify
 
@@ -42,6 +42,12 @@ STILL_VIEWS_MAX = 300
 """Longest that nothing is sealed after healing, likewise, though something waits or an idle block is due every 5 s."""
 FAULTY_BLOCKS_MAX = 70
 """The faults end earlier when so many blocks are committed: other seeds say more than more of the same."""
+HEALED_BLOCKS_MIN = 20
+"""Sealed after the healing in every run that is long enough to count."""
+REPEATED_PERCENT = 30
+"""Of the clients' turns, old transactions are given again as well …"""
+REPEATED_MAX = 200
+"""… of the last ones of the chain."""
 SUBMIT_HEALED_MS = 40
 """Time between transactions when only the number of blocks is wanted."""
 VIEWS_IN_VAIN_MAX = 12
@@ -77,13 +83,17 @@ class World:
         kind = Contracts if plan.contracts else KeyValue
         self.application: Application = kind(ValidatorSet(0, members), plan.parameters, plan.real_signatures)
         genesis = self.application.genesis
-        self.checker = Checker(genesis.hash(), genesis.parameters, genesis.time_ms, check)
+        right_ms = None if _may_be_led(plan) else self.now_ms
+        self.checker = Checker(genesis.hash(), genesis.parameters, genesis.time_ms, check, right_ms)
         self.submitted: dict[bytes, bytes] = {}
         """Id → bytes of the transactions that clients gave to some node, and want to see sealed."""
         self._due: dict[bytes, int] = {}
         """Id → the height at which one must be sealed, of those that an honest member took after healing."""
         self._passed_ms = 0
         """Time that clocks waited, and no simulated step did."""
+        self._healed_at = 0
+        """Height of the last seal before the healing."""
+        self._repeats = Random(f"{seed} repeats")
         offsets = dict(plan.offsets_ms)
         self.nodes = {
             name: SimNode(
@@ -101,6 +111,8 @@ class World:
                 limits=plan.limits,
                 segment_batches=plan.segment_batches,
                 turn_ms=plan.turn_ms,
+                execution_ms=plan.execution_ms,
+                store_ms=plan.store_ms,
                 clock_offset_ms=offsets.get(name, 0),
                 is_honest=name not in plan.byzantine,
             )
@@ -188,6 +200,7 @@ class World:
         they have not seen sealed.
         """
         self.is_healed = True
+        self._healed_at = self.checker.sealed
         self.network.heal()
         offsets = dict(self.plan.offsets_ms)
         for name, node in self.nodes.items():
@@ -274,9 +287,10 @@ class World:
         return self.nodes[name].state
 
     def _has_run_enough(self) -> bool:
-        return self.checker.sealed >= self.plan.blocks_min and (
-            self.scheduler.steps >= EVENTS_MIN or not self.plan.blocks_min
-        )
+        if not self.plan.blocks_min:
+            return True
+        blocks = max(self.plan.blocks_min, self._healed_at + HEALED_BLOCKS_MIN)
+        return self.checker.sealed >= blocks and self.scheduler.steps >= EVENTS_MIN
 
     # ── clients ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -314,8 +328,17 @@ class World:
         if self.plan.blocks_min or not self.is_healed:
             burst = self.plan.burst
             self.submit(count=1 if burst == 1 else self.random.randint(1, burst))
+            self._repeat()
             mean_ms = SUBMIT_HEALED_MS if self.is_healed else every_ms
             self.scheduler.after(1 + self.random.randrange(2 * mean_ms), self.load, every_ms)
+
+    def _repeat(self) -> None:
+        """Now and then somebody gives a node what the chain has held for a while (I2)."""
+        if self._repeats.random() * 100 < REPEATED_PERCENT:
+            old = [each for each in list(self.checker.placed)[-REPEATED_MAX:] if each in self.submitted]
+            up = [node for node in self.nodes.values() if node.is_up]
+            if old and up:
+                self._repeats.choice(up).submit([self.submitted[self._repeats.choice(old)]])
 
     def _ask(self) -> None:
         """A client looks at the chain."""
@@ -370,6 +393,13 @@ class World:
         """A member with its vote key after so many changes."""
         company_key, vote_key = (self._signers[name][at].public_key for at in (0, change))
         return Validator(name, company_key, vote_key, hashlib.sha256(name.encode()).digest())
+
+
+def _may_be_led(plan: Plan) -> bool:
+    """Whether liars and clocks that are ahead may be a quorum, which gives the chain what time it likes."""
+    ahead = {fault.node for fault in plan.faults if isinstance(fault, Clock) and fault.offset_ms > 0}
+    decides = any(isinstance(fault, Decide) for fault in plan.faults)
+    return len(ahead | set(plan.byzantine)) >= quorum(VALIDATORS_MIN if decides else plan.nodes)
 
 
 def _seed(name: str, change: int) -> bytes:

@@ -17,14 +17,14 @@ BOUNDS = (
             ),
         ),
         "I6",
-        119,
+        737,
     ),
     Mutant(
         "full-pool-takes-more",
         "whoever has fewer transactions than another comes in, and nobody makes way",
         (Edit(Mempool.admit, "while self.is_full:", "while False:"),),
         "I7",
-        50,
+        3,
     ),
     Mutant(
         "no-quota",
@@ -48,7 +48,7 @@ BOUNDS = (
         "transactions that never verified are expected for ever",
         (Edit(Mempool.expect, "if len(expected) >= self._limits.count_max:", "if False:"),),
         "I7",
-        74,
+        79,
     ),
     Mutant(
         "every-view-counted",

@@ -10,7 +10,7 @@ TERMS = (
         "a sealed block is checked against the newest set that is decided, not the one before it",
         (Edit(catch_up._take_sealed, "state.validators_at(height)", "state.timeline[-1].validators"),),
         "I5",
-        15,
+        46,
     ),
     Mutant(
         "set-of-the-tip",

@@ -12,14 +12,14 @@ TRAPS = (
         "n - f - 1 votes decide",
         (Edit(validators.quorum, "(n + fault_limit(n)) // 2 + 1", "n - fault_limit(n) - 1"),),
         "I1",
-        7,
+        1,
     ),
     Mutant(
         "trap-01-quorum-of-2f-and-1",
         "2f + 1 votes decide, also where n is more than 3f + 1",
         (Edit(validators.quorum, "(n + fault_limit(n)) // 2 + 1", "2 * fault_limit(n) + 1"),),
         "I1",
-        50,
+        6,
     ),
     Mutant(
         "trap-02-repeated-voters",
@@ -45,7 +45,7 @@ TRAPS = (
             ),
         ),
         "I3",
-        319,
+        168,
     ),
     Mutant(
         "trap-04-primary-prepares",
@@ -60,7 +60,7 @@ TRAPS = (
             ),
         ),
         "I1",
-        1082,
+        1070,
         "locks",
     ),
     Mutant(
@@ -68,7 +68,7 @@ TRAPS = (
         "votes of a view count together, whatever block they are for",
         (Edit(Tally.supporters, " and vote[0] == digest", ""),),
         "I1",
-        10,
+        6,
     ),
     Mutant(
         "trap-06-unchecked-content",
@@ -89,14 +89,14 @@ TRAPS = (
         "a VIEW-CHANGE's certificate is believed",
         (Edit(view_change._check_view_change, "check_prepared(state, certificate)", "pass"),),
         "I5",
-        4,
+        8,
     ),
     Mutant(
         "trap-07-unchecked-choice",
         "a NEW-VIEW's choice is not computed again",
         (Edit(view_change._check_new_view, " or not (fresh or bound):", ":"),),
         "I1",
-        989,
+        113,
         "locks",
     ),
     Mutant(
@@ -125,7 +125,7 @@ TRAPS = (
         "the certificate of the lowest view binds",
         (Edit(certificates.choose, "return max(", "return min("),),
         "I1",
-        0,
+        7,
         "locks",
     ),
     Mutant(
@@ -185,7 +185,7 @@ TRAPS = (
         "nobody times the wait for a NEW-VIEW",
         (Edit(view_change.watch, "running = asking >= round_.validators.quorum", "running = False"),),
         "I6",
-        44,
+        14,
     ),
     Mutant(
         "trap-15-moved-by-nonsense",
@@ -200,7 +200,7 @@ TRAPS = (
             ),
         ),
         "I6",
-        2,
+        4,
     ),
     Mutant(
         "trap-16-old-block",
@@ -214,7 +214,7 @@ TRAPS = (
             ),
         ),
         "I5",
-        1,
+        0,
     ),
     Mutant(
         "trap-17-lock-for-ever",
@@ -222,21 +222,22 @@ TRAPS = (
         (
             Edit(
                 normal._prepare,
-                "proposals.check_content(state, proposal)",
-                "proposals.check_content(state, proposal)\n"
-                "        if round_.lock is not None and round_.lock.header != proposal.header_raw:\n"
-                "            raise PeerError('locked', 'another block is prepared')",
+                "round_.move(Trigger.CHECKED, state.steady_ms)",
+                "if round_.lock is not None and round_.lock.header != proposal.header_raw:\n"
+                "        return round_.move(Trigger.REFUSED, state.steady_ms)\n"
+                "    round_.move(Trigger.CHECKED, state.steady_ms)",
             ),
         ),
-        "I5",
-        1,
+        "I6",
+        425,
+        "locks",
     ),
     Mutant(
         "trap-18-unbounded-buffer",
         "messages of any later height are kept",
         (Edit(state.State.keep_for_later, "if height > self.round.height + K:", "if False:"),),
         "I7",
-        44,
+        20,
     ),
     Mutant(
         "trap-19-unchecked-seal",
@@ -251,7 +252,7 @@ TRAPS = (
             ),
         ),
         "I1",
-        55,
+        46,
     ),
     Mutant(
         "trap-19-early-truncate",
@@ -264,7 +265,7 @@ TRAPS = (
             ),
         ),
         "I5",
-        27,
+        47,
     ),
     Mutant(
         "trap-20-committed-twice",
@@ -317,6 +318,6 @@ TRAPS = (
             ),
         ),
         "I6",
-        2,
+        0,
     ),
 )
