@@ -10,6 +10,8 @@ from tests.chaos.run import MEMBERS, run_chaos
 SEED = int(os.environ.get("PILECHAIN_CHAOS_SEED", "3"))
 """Replays a plan. What the processes make of it differs from run to run."""
 FAULTS = int(os.environ.get("PILECHAIN_CHAOS_FAULTS", "200"))
+INDETERMINATE_PERCENT_MAX = 15
+"""One in twenty is sent once and forgotten; others meet members that are gone for longer than their clients wait."""
 SEED_SMOKE, FAULTS_SMOKE = 2578, 8
 
 
@@ -23,6 +25,8 @@ async def run(folder: Path, seed: int, count: int) -> None:
     assert not report.violations, f"replay: PILECHAIN_CHAOS_SEED={seed} PILECHAIN_CHAOS_FAULTS={count}"
     # A check of nothing finds nothing: money was moved, nodes were read and looked at, payments were sent again.
     assert report.done > 10 * len(report.waves)
+    # Of a payment whose outcome nobody knows nothing can be said to be lost: there must be few.
+    assert report.payments["indeterminate"] * 100 < INDETERMINATE_PERCENT_MAX * sum(report.payments.values())
     for name in MEMBERS:
         assert report.reads[name] > 3 * len(report.waves)
         assert report.memory_mib[name].keys() == {"core", "edge"}
