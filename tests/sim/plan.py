@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from consensus.state import Timing
 from ledger.genesis import Parameters
+from ledger.validators import VALIDATORS_MIN, quorum
 from node.mempool import MempoolLimits
 
 NAMES = (
@@ -168,6 +169,13 @@ class Plan(Struct, frozen=True):
     def names(self) -> list[str]:
         """The members and the spares."""
         return list(NAMES[: self.nodes + self.spares])
+
+    @property
+    def may_be_led(self) -> bool:
+        """Whether liars and clocks that are ahead may be a quorum, which gives the chain what time it likes."""
+        ahead = {fault.node for fault in self.faults if isinstance(fault, Clock) and fault.offset_ms > 0}
+        decides = any(isinstance(fault, Decide) for fault in self.faults)
+        return len(ahead | set(self.byzantine)) >= quorum(VALIDATORS_MIN if decides else self.nodes)
 
     def keep(self, numbers: frozenset[int]) -> "Plan":
         """The plan with only these of its faults."""

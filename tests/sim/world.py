@@ -11,7 +11,7 @@ from consensus.messages import Message, SealedBlocks
 from consensus.state import State
 from ledger.codec import decode
 from ledger.transaction import Signed, decode_transaction, transaction_id
-from ledger.validators import VALIDATORS_MIN, Validator, ValidatorSet, quorum
+from ledger.validators import Validator, ValidatorSet
 from node.effects import Received
 from node.engine import EngineStatus
 from tests.sim import client
@@ -24,7 +24,7 @@ from tests.sim.liar import Conspiracy, Liar
 from tests.sim.links import Links
 from tests.sim.network import Network, company
 from tests.sim.node import SimNode
-from tests.sim.plan import EVENTS_MIN, KEYS_MAX, Clock, Decide, Plan
+from tests.sim.plan import EVENTS_MIN, KEYS_MAX, Decide, Plan
 from tests.sim.scheduler import Scheduler
 from tests.sim.signing import make_signer, verify
 
@@ -83,7 +83,7 @@ class World:
         kind = Contracts if plan.contracts else KeyValue
         self.application: Application = kind(ValidatorSet(0, members), plan.parameters, plan.real_signatures)
         genesis = self.application.genesis
-        right_ms = None if _may_be_led(plan) else self.now_ms
+        right_ms = None if plan.may_be_led else self.now_ms
         self.checker = Checker(genesis.hash(), genesis.parameters, genesis.time_ms, check, right_ms)
         self.submitted: dict[bytes, bytes] = {}
         """Id → bytes of the transactions that clients gave to some node, and want to see sealed."""
@@ -393,13 +393,6 @@ class World:
         """A member with its vote key after so many changes."""
         company_key, vote_key = (self._signers[name][at].public_key for at in (0, change))
         return Validator(name, company_key, vote_key, hashlib.sha256(name.encode()).digest())
-
-
-def _may_be_led(plan: Plan) -> bool:
-    """Whether liars and clocks that are ahead may be a quorum, which gives the chain what time it likes."""
-    ahead = {fault.node for fault in plan.faults if isinstance(fault, Clock) and fault.offset_ms > 0}
-    decides = any(isinstance(fault, Decide) for fault in plan.faults)
-    return len(ahead | set(plan.byzantine)) >= quorum(VALIDATORS_MIN if decides else plan.nodes)
 
 
 def _seed(name: str, change: int) -> bytes:
