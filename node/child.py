@@ -1,10 +1,16 @@
-"""Child processes that cannot outlive us, however we die: PR_SET_PDEATHSIG of Linux, so that no port stays taken."""
+"""Child processes that cannot outlive us, however we die: PR_SET_PDEATHSIG of Linux, so that no port stays taken. And
+which of their deaths mean damage.
+"""
 
 import ctypes
 import os
 import signal
 from collections.abc import Callable
 
+DEATHS_BY_DAMAGE = (signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV)
+"""How a process dies that reads an LMDB file which is not what LMDB wrote: mostly of its assertions, or it follows a
+wrong page number, behind the file's end or into nowhere.
+"""
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -18,14 +18,16 @@ import structlog
 from msgspec import Struct
 
 from ledger.errors import ClientError
-from node.child import die_with
+from node.child import DEATHS_BY_DAMAGE, die_with
 from node.home import Home
 from node.logs import configure_logs
 
 QUICK_DEATH_S = 5.0
 """A process that lives shorter has not come up: starting takes about a second."""
 QUICK_DEATHS_MAX = 5
-"""So many quick deaths in a row are no accident: the supervisor gives up, loudly."""
+"""So many quick deaths in a row, none of which asked to be started again, are no accident: the supervisor gives up,
+loudly.
+"""
 EXIT_SETTINGS = 2
 """Exit code of a process whose settings or files somebody must mend first: trying again would not help."""
 EXIT_HALTED = 70
@@ -33,8 +35,6 @@ EXIT_HALTED = 70
 tried again: after a failed fsync the kernel calls pages clean that never reached the disk, and a core that read them
 would trust votes that a power cut takes away.
 """
-DEATHS_BY_DAMAGE = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT)
-"""How LMDB ends a process whose file is not what it wrote."""
 EXIT_AGAIN = 75
 """Exit code (EX_TEMPFAIL of sysexits.h) of a core that wants to be started again, however often: to join by snapshot,
 or once the disk has room.
@@ -109,7 +109,7 @@ class Supervisor:
                 _signal(process, signal.SIGKILL)
 
     async def _keep(self, part: Part) -> None:
-        quick_deaths = 0
+        quick_deaths = accidents = 0
         while not self._stopping.is_set():
             born = asyncio.get_running_loop().time()
             process = await self._spawn(part)
@@ -120,9 +120,9 @@ class Supervisor:
                 break
             lived_s = asyncio.get_running_loop().time() - born
             quick_deaths = quick_deaths + 1 if lived_s < QUICK_DEATH_S else 0
-            is_hopeless = quick_deaths >= QUICK_DEATHS_MAX and status != EXIT_AGAIN
-            if status in (EXIT_SETTINGS, EXIT_HALTED) or is_hopeless:
-                message = f"{part.name} of {self._home.root} {_cause(status, quick_deaths)}; see its log"
+            accidents = accidents + 1 if quick_deaths and status != EXIT_AGAIN else 0
+            if status in (EXIT_SETTINGS, EXIT_HALTED) or accidents >= QUICK_DEATHS_MAX:
+                message = f"{part.name} of {self._home.root} {_cause(status, accidents)}; see its log"
                 if part is self._parts[0]:
                     raise ClientError("part-failed", message)
                 # Core goes on without its edge: the others count on its vote.
@@ -189,11 +189,11 @@ class Supervisor:
                     await client.close()
 
 
-def _cause(status: int, quick_deaths: int) -> str:
+def _cause(status: int, accidents: int) -> str:
     if status == EXIT_HALTED:
         return f"halted itself (status {status}) and is not started again: a bug, or damage to its disk"
     why = "; reading a damaged ledger does that, `pilechain repair` examines it" if -status in DEATHS_BY_DAMAGE else ""
-    return f"died {quick_deaths} times within seconds (status {status}{why})"
+    return f"died {accidents} times within seconds (status {status}{why})"
 
 
 async def _wait(event: Awaitable[Any], timeout_s: float) -> bool:

@@ -99,7 +99,7 @@ def make_backup(home: Home, folder: Path, rate_bytes: int) -> Manifest:
         manifest = shielded(home.ledger, lambda: _make(home, config, draft, rate_bytes))
         files.rename(draft, folder)
     except StoreFullError as error:
-        raise ClientError("disk-full", f"{draft}: {error}; make room") from error
+        raise error.for_operator(draft) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)  # what fills a disk of the node must not stay
     return manifest

@@ -46,9 +46,11 @@ def verify(
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Check snapshots as a node that joins would: seal, manifest and every chunk. Exit code 4 if one is bad."""
+    from node.storage.shield import shielded
+
     place = home_of(home)
     heights = [height] if height else _heights(place)
-    emit([_verify(place, each) for each in heights], output)
+    emit(shielded(place.ledger, lambda: [_verify(place, each) for each in heights]), output)
 
 
 def _heights(place: Home) -> list[int]:
@@ -75,7 +77,7 @@ def _verify(place: Home, height: int) -> dict[str, Any]:
     if raw is None:
         raise ClientError("snapshot-missing", f"{shelf.path} holds no snapshot of height {height}")
     genesis = place.genesis()
-    reader = LedgerReader(place.ledger)
+    reader = LedgerReader(place.ledger, place.config().store.map_bytes)
     try:
         manifest = decode(Manifest, raw)
         with reader.snapshot() as ledger:

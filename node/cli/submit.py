@@ -83,7 +83,7 @@ async def submit_by_api(home: Home, call: EncodedCall, signer: Signer, wait_s: f
 
 
 async def _sealed(home: Home, client: CoreClient, tx_id: bytes) -> dict[str, Any]:
-    reader = LedgerReader(home.ledger)
+    reader = LedgerReader(home.ledger, home.config().store.map_bytes)
     try:
         async for _ in client.sealed():
             with reader.snapshot() as snapshot:

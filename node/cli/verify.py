@@ -61,7 +61,7 @@ def verify_chain(
     store without its oldest blocks as much is checked as can be. The scratch store grows to the size of the chain, on
     the same disk.
 
-    Raises ClientError `chain-invalid`, naming height and reason, `store-missing` and `disk-full`.
+    Raises ClientError `chain-invalid`, naming height and reason, `store-missing`, `disk-full` and `map-full`.
     """
     with closing(LedgerReader(ledger, map_bytes)) as source:
         with source.snapshot() as snapshot:
@@ -85,7 +85,7 @@ def _verify_whole(
             scratch = Store(folder, genesis, genesis_state(genesis), map_bytes, durable=False)  # four times as fast
             return _Check(source, scratch, folder, genesis).run(progress)
         except StoreFullError as error:
-            raise ClientError("disk-full", f"{folder}: {error}; make room") from error
+            raise error.for_operator(folder) from error
 
 
 class _Check:

@@ -98,7 +98,9 @@ class Donor:
         return encode(self._ancestor(message))
 
     def _manifest(self, asked_height: int) -> Manifest | None:
-        heights = self._snapshots.heights()
+        heights: list[int] = []
+        with suppress(OSError):  # no descriptor is free, say
+            heights = self._snapshots.heights()
         for height in [asked_height] if asked_height in heights else heights:
             with self._snapshots.expendable(height):
                 raw = self._snapshots.manifest(height)

@@ -344,7 +344,7 @@ def _open_store(home: Home, genesis: Genesis, map_bytes: int) -> Store:
     try:
         return Store(home.ledger, genesis, {} if is_made else genesis_state(genesis), map_bytes)
     except StoreFullError as error:
-        raise ClientError("disk-full", f"{home.ledger}: {error}; make room, or raise store.map_bytes") from error
+        raise error.for_operator(home.ledger) from error
 
 
 def _vote_keys(home: Home, config: Config, passphrase: bytes) -> VoteKeys:

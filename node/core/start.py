@@ -1,14 +1,13 @@
 """Starts the core process of a node: `python -m node.core --home FOLDER`. Joins first where there is no ledger yet.
 
 Exit codes: 0 after SIGTERM or SIGINT, 2 for settings or files that somebody must mend, 70 when the node stopped itself
-(a bug, or damage to its disk), 75 to be started again (it joins by snapshot then).
+(a bug, or damage to its disk), 75 to be started again: it joins by snapshot then, or the disk may have room.
 """
 
 import asyncio
 import gc
 import shutil
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -23,11 +22,11 @@ from node.core.process import Core, RejoinError, tls_contexts
 from node.core.vote_keys import forget_votes_without_ledger
 from node.home import Home
 from node.join.process import Joining
-from node.logs import configure_logs
+from node.logs import STANDARD_ERROR, configure_logs
 from node.storage.layout import DATA_FILE
 from node.storage.rebuild import undo_half_replacement
 from node.storage.scratch import clear_scratch
-from node.storage.wal import newest_segment
+from node.storage.wal import is_full, newest_segment
 from node.supervisor import EXIT_AGAIN, EXIT_HALTED, EXIT_SETTINGS
 
 HALTED_HINT = (
@@ -95,9 +94,12 @@ def main(folder: Path) -> int:
     except RejoinError:
         return EXIT_AGAIN
     except ClientError as error:
-        sys.stderr.write(f"pilechain core: {error}\n")
+        STANDARD_ERROR.write(f"pilechain core: {error}\n")
         return EXIT_AGAIN if error.code == "disk-full" else EXIT_SETTINGS  # room may come back by itself
     except Exception as error:
+        if isinstance(error, OSError) and is_full(error):
+            STANDARD_ERROR.write(f"pilechain core: disk-full: {home.root}: {error}; make room\n")
+            return EXIT_AGAIN
         log.critical("core_halted", error=str(error), hint=HALTED_HINT, exc_info=error)
         return EXIT_HALTED
     return 0

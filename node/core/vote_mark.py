@@ -20,6 +20,7 @@ class VoteMark:
 
     def __init__(self, key_file: Path, public_key: bytes) -> None:
         """Read the mark. One of another key, which this one has replaced, counts for nothing; one of any key counts.
+        One that makes no sense says that the key never votes again, for it may have voted anywhere.
 
         Raises ClientError `vote-mark` if the file cannot be read.
         """
@@ -32,10 +33,11 @@ class VoteMark:
         try:
             key, number = self._path.read_text(encoding="ascii").split()
             self.segment = int(number) if key in (self._public_key, _ANY_KEY) else 0
-        except (OSError, ValueError) as error:
-            raise ClientError(
-                "vote-mark", f"{self._path}: {error}; have a new vote key registered, then remove the file"
-            ) from error
+        except ValueError:
+            self.segment = _FORGOTTEN
+        except OSError as error:
+            hint = "give the file to the user that the node runs as, and keep it: it stops a second vote"
+            raise ClientError("vote-mark", f"{self._path}: {error}; {hint}") from error
 
     def allows(self, newest: int) -> bool:
         """Whether a log whose newest segment this is remembers all votes. If it does not, the key never votes again.

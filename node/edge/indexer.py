@@ -4,14 +4,11 @@ A block is read in a snapshot of its own and the snapshot closed before anything
 waits for SQLite.
 """
 
-import asyncio
-import sqlite3
-from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
 
 from ledger.charging import SessionExpired, SessionOpened, SessionSettled, SessionStarted, SessionTimedOut
 from ledger.codec import decode_trusted
@@ -19,6 +16,7 @@ from ledger.transaction import Body, Signed
 from node.edge import chain_views, read_model
 from node.edge.blocks import SealedBlock
 from node.edge.read_model import Batch
+from node.edge.room import when_room
 from node.edge.session_events import Step, session_steps
 from node.ipc.link import CoreLink
 from node.storage.reader import LedgerReader
@@ -29,8 +27,6 @@ BATCH_TRANSACTIONS_MAX = 4_000
 """
 PILES_PAGE = 1_000
 """Piles read in one snapshot: some milliseconds."""
-ROOM_LOOK_S = 1.0
-"""Between two attempts to write to a full disk."""
 
 log = structlog.get_logger()
 
@@ -47,33 +43,13 @@ class Indexer:
         """Up to here the read model is filled."""
 
     async def run(self) -> None:
-        """Index for ever."""
-        self.height = await self._with_room(self._open)
+        """Index for ever; while the disk is full, wait for room."""
+        file = Path(str(self._engine.url.database))
+        self.height = await when_room(file, self._open)
         while True:
             newest = await self._link.wait_above(self.height)
             while self.height < newest:
-                self.height = await self._with_room(partial(self.index_up_to, newest))
-
-    async def _with_room(self, work: Callable[[], int]) -> int:
-        """What some work gives, as soon as the disk has room for it: whoever fills the disk must not end API and
-        gateway.
-        """
-        is_full = False
-        while True:
-            try:
-                height = await asyncio.to_thread(work)
-            except OperationalError as error:
-                if not isinstance(error.orig, sqlite3.Error) or error.orig.sqlite_errorcode != sqlite3.SQLITE_FULL:
-                    raise
-                if not is_full:
-                    hint = "make room; what comes from the read model stays as it is until then"
-                    log.error("disk_full", index=str(self._engine.url.database), hint=hint)
-                is_full = True
-                await asyncio.sleep(ROOM_LOOK_S)
-            else:
-                if is_full:
-                    log.info("disk_has_room_again")
-                return height
+                self.height = await when_room(file, partial(self.index_up_to, newest))
 
     def index_up_to(self, newest: int) -> int:
         """Index the next batch of blocks, up to `newest` at the most; the height reached."""

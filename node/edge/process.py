@@ -7,9 +7,9 @@ the store.
 import asyncio
 import signal
 import ssl
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +31,14 @@ from node.edge.indexer import Indexer
 from node.edge.ops import make_ops_app
 from node.edge.read_model import open_read_model
 from node.edge.read_queries import ReadQueries
+from node.edge.room import when_room
 from node.edge.sealed_waits import SealedWaits
 from node.gateway.archive import Archive
 from node.gateway.gateway import Gateway
 from node.home import Home
 from node.ipc.link import BACK_OFF_MAX_S, BACK_OFF_MIN_S, CoreLink
 from node.ipc.socket import CoreClient
-from node.logs import configure_logs
+from node.logs import STANDARD_ERROR, configure_logs
 from node.network.tls import broker_context
 from node.storage.reader import LedgerReader
 
@@ -60,7 +61,7 @@ def main(folder: Path, only: str | None = None) -> int:
         configure_logs(config.log, company=config.node.company, process=only or "edge")
         uvloop.run(_run(home, config, frozenset(PARTS if only is None else (only,))))
     except ClientError as error:
-        sys.stderr.write(f"pilechain edge: {error}\n")
+        STANDARD_ERROR.write(f"pilechain edge: {error}\n")
         return EXIT_SETTINGS
     except Exception as error:
         log.critical("edge_failed", error=str(error), exc_info=error)
@@ -89,25 +90,25 @@ async def _serve(home: Home, config: Config, parts: frozenset[str]) -> None:
         return await CoreClient.connect(home.socket)
 
     async with AsyncExitStack() as stack:
-        ledger = await _open_ledger(home, connect)
+        ledger = await _open_ledger(home, config.store.map_bytes, connect)
         stack.callback(ledger.close)
         link = CoreLink(ledger, connect)
-        engine = open_read_model(home.index)
+        engine = await when_room(home.index, partial(open_read_model, home.index))
         stack.callback(engine.dispose)
         indexer = Indexer(ledger, engine, link) if "indexer" in parts else None
         work: list[Coroutine[Any, Any, None]] = [link.run(), _end_with(ledger)]
         if indexer is not None:
             work.append(indexer.run())
+        if "gateway" in parts and config.mqtt.broker:
+            archive = await when_room(home.archive, partial(Archive, home.archive))
+            stack.callback(archive.close)
+            work.append(_gateway(home, config, ledger, link, archive).run())
         if "api" in parts:
             services = _services(config, ledger, link, engine)
             stack.callback(services.read_model.close)
             work.append(services.waits.run())
             app = make_app(services, config.api.requests_per_second_max)
             await _listen(stack, app, "api", config.api.listen)
-        if "gateway" in parts and config.mqtt.broker:
-            archive = Archive(home.archive)
-            stack.callback(archive.close)
-            work.append(_gateway(home, config, ledger, link, archive).run())
         await _listen(stack, make_ops_app(ledger, link, indexer), "ops", config.ops.listen)
         async with asyncio.TaskGroup() as group:
             for coroutine in work:
@@ -160,10 +161,10 @@ def _broker_tls(home: Home, config: Config) -> ssl.SSLContext:
     return broker_context(home.path(mqtt.ca), certificate, key, home.passphrase(config))
 
 
-async def _open_ledger(home: Home, connect: Callable[[], Awaitable[CoreClient]]) -> LedgerReader:
+async def _open_ledger(home: Home, map_bytes: int, connect: Callable[[], Awaitable[CoreClient]]) -> LedgerReader:
     """The store; on a node's first start, as soon as core has made it."""
     try:
-        return LedgerReader(home.ledger)
+        return LedgerReader(home.ledger, map_bytes)
     except ClientError as error:
         if error.code != "store-missing":
             raise
@@ -177,7 +178,7 @@ async def _open_ledger(home: Home, connect: Callable[[], Awaitable[CoreClient]])
             delay_s = min(2 * delay_s, BACK_OFF_MAX_S)
         else:
             await client.close()
-            return LedgerReader(home.ledger)
+            return LedgerReader(home.ledger, map_bytes)
 
 
 async def _listen(stack: AsyncExitStack, app: web.Application, name: str, address: str) -> None:

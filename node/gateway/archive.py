@@ -10,6 +10,7 @@ its place.
 import sqlite3
 from pathlib import Path
 
+import structlog
 from msgspec import Struct
 
 from devices.readings import ChainEnd, read, verify_chain
@@ -17,6 +18,7 @@ from ledger.charging import SignedReading, reading_digest
 from ledger.errors import ClientError, PeerError
 from ledger.hashing import Tag, sm3
 from ledger.merkle import MerkleProof, merkle_proof
+from node.edge.room import says_full
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS chains (
@@ -28,6 +30,8 @@ CREATE TABLE IF NOT EXISTS readings (
     PRIMARY KEY (session, number)
 ) WITHOUT ROWID;
 """
+
+log = structlog.get_logger()
 
 
 class Batch(Struct, frozen=True):
@@ -45,6 +49,8 @@ class Archive:
     def __init__(self, path: Path) -> None:
         """Open the file, or make it."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._is_full = False
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")  # what is confirmed to a pile is on disk: the pile forgets it
@@ -52,23 +58,23 @@ class Archive:
 
     def append(self, batches: list[Batch]) -> list[ChainEnd | PeerError]:
         """Store batches in one durable transaction; for each, where the chain of its session's readings ends now, or
-        why it was refused.
+        why it was refused: all of them `archive-full` if the disk has no room. The piles keep what is not confirmed.
 
         What is held already is skipped if it is the same (sent twice) and refused `reading-conflict` if not. A batch
         behind a gap stores nothing and answers where the chain ends, so that the pile sends the rest.
         """
-        answers: list[ChainEnd | PeerError] = []
-        self._db.execute("BEGIN IMMEDIATE")
         try:
-            for batch in batches:
-                try:
-                    answers.append(self._append(batch))
-                except PeerError as error:
-                    answers.append(error)
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            answers = self._append_all(batches)
+        except sqlite3.OperationalError as error:
+            if not says_full(error, self._path):
+                raise
+            if not self._is_full:
+                log.error("disk_full", file=str(self._path), hint="make room; the piles keep their readings until then")
+            self._is_full = True
+            return [PeerError("archive-full", "the archive's disk has no room; send it again later") for _ in batches]
+        if self._is_full:
+            log.info("disk_has_room_again", file=str(self._path))
+        self._is_full = False
         return answers
 
     def count(self, session: bytes) -> int:
@@ -94,6 +100,22 @@ class Archive:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def _append_all(self, batches: list[Batch]) -> list[ChainEnd | PeerError]:
+        answers: list[ChainEnd | PeerError] = []
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for batch in batches:
+                try:
+                    answers.append(self._append(batch))
+                except PeerError as error:
+                    answers.append(error)
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:  # SQLite may have rolled it back itself
+                self._db.execute("ROLLBACK")
+            raise
+        return answers
 
     def _append(self, batch: Batch) -> ChainEnd:
         end, key = self._end(batch)

@@ -36,7 +36,7 @@ from node.join.trust import Offer, Pin
 from node.network.transport import PeerNetwork
 from node.storage.rebuild import build_store, ledger_height
 from node.storage.snapshots import MANIFEST, write_durably
-from node.storage.store import StoreFullError
+from node.storage.store import StoreFullError, demand_room
 from node.storage.wal import is_full
 
 TICK_S = 0.05
@@ -87,7 +87,8 @@ class Joining:
         """Join; False if the chain is to be executed from its beginning, because the peers have no snapshot. May be
         cancelled; what is here already stays for the next attempt.
 
-        Raises ClientError `join-failed`, `trust-later`, `disk-full`, `p2p-listen`, and our own bug as it is.
+        Raises ClientError `join-failed`, `trust-later`, `disk-full`, `map-full`, `p2p-listen`, and our own bug as it
+        is.
         """
         asyncio.get_running_loop().set_exception_handler(self._on_loop_error)
         self._network.start(split_address(self._config.p2p.listen))
@@ -196,6 +197,8 @@ class Joining:
 
     def _build(self, offer: Offer) -> None:
         folder = self._home.joining
+        # The store is larger than its pieces, which are compressed: there is no use in beginning again and again.
+        demand_room(folder, sum(path.stat().st_size for path in folder.iterdir()))
 
         def piece(name: str) -> bytes:
             return self._read(folder / name)
@@ -213,9 +216,7 @@ class Joining:
                 lambda height: piece(block_piece(height)),
             )
         except StoreFullError as error:
-            raise ClientError(
-                "disk-full", f"{self._home.ledger}: {error}; make room, or raise store.map_bytes"
-            ) from error
+            raise error.for_operator(self._home.ledger) from error
         shutil.rmtree(folder)
         log.info("joined", height=offer.height, bytes=self._received_bytes)
 

@@ -71,10 +71,15 @@ def rename(path: Path, new: Path) -> None:
 
 
 def replace(path: Path, data: bytes) -> None:
-    """Write a small file, durably: after a power cut it is the old one or the new one. Raises OSError."""
+    """Write a small file, durably: after a power cut it is the old one or the new one. It is its folder's owner's, also
+    if an administrator writes it: else it would be closed to the node. Raises OSError.
+    """
     draft = path.with_name(path.name + ".new")
     file = create(draft)
     try:
+        if os.geteuid() == 0:
+            owner = os.stat(path.parent)
+            os.fchown(file, owner.st_uid, owner.st_gid)
         write(file, data, 0)
         sync(file, draft)
     finally:

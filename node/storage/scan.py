@@ -12,7 +12,9 @@ from node.storage.shield import shielded
 
 
 def store_damage(ledger: Path, map_bytes: int) -> str:
-    """What is wrong with the store in a folder; empty if nothing is, or there is none."""
+    """What is wrong with the store in a folder; empty if nothing is, or there is none. Raises OurError `child-died` if
+    reading it was cut short: then nobody knows.
+    """
     if not (ledger / DATA_FILE).exists():
         return ""
 
@@ -23,6 +25,8 @@ def store_damage(ledger: Path, map_bytes: int) -> str:
     try:
         shielded(ledger, scan)
     except (ClientError, OurError) as error:
+        if error.code == "child-died":
+            raise
         return error.message
     return ""
 

@@ -1,7 +1,6 @@
 """Reading a ledger that may be damaged: in a child process, for a damaged LMDB file may kill whoever reads it."""
 
 import os
-import signal
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,11 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ledger.errors import OurError
-from node.child import die_with
+from node.child import DEATHS_BY_DAMAGE, die_with
 from node.storage.layout import DATA_FILE, damage
-
-DAMAGE_SIGNALS = (signal.SIGBUS, signal.SIGSEGV)
-"""How a process dies that follows a wrong page number, behind the file's end or into nowhere."""
 
 T = TypeVar("T")
 
@@ -40,9 +36,13 @@ def shielded(ledger: Path, work: Callable[[], T]) -> T:
         child.join()  # after Ctrl-C, which it got as well, it clears up
     if answer is None:
         died = -(child.exitcode or 0)
-        if died in DAMAGE_SIGNALS:
+        if died in DEATHS_BY_DAMAGE:
             raise damage(ledger / DATA_FILE, f"reading it kills the reader (signal {died})")
-        raise OurError("child-died", f"the process that reads {ledger} died (exit code {child.exitcode})")
+        raise OurError(
+            "child-died",
+            f"the process that reads {ledger} died (exit code {child.exitcode}), and not of what it read: perhaps "
+            "the kernel killed it for want of memory; try again",
+        )
     found, error = answer
     if error is not None:
         raise error

@@ -3,6 +3,7 @@
 A folder gets its name when everything in it is durable, so what can be seen is whole.
 """
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -43,12 +44,16 @@ class Snapshots:
     @contextmanager
     def expendable(self, height: int) -> Iterator[None]:
         """For a block in which the node reads a snapshot: damage ends the block and costs the snapshot, which nobody
-        needs here. A peer's question about it must not halt a validator.
+        needs here. What else keeps it from being read (no descriptor is free, say) ends the block. A peer's question
+        about it must not halt a validator.
         """
+        path = str(self.path / str(height))
         try:
             yield
         except (OSError, PeerError) as error:
-            path = str(self.path / str(height))
+            if isinstance(error, OSError) and error.errno != errno.EIO:
+                log.error("snapshot_not_read", snapshot=path, reason=str(error), hint="it is kept")
+                return
             log.error("snapshot_damaged", snapshot=path, reason=str(error), hint="it is removed; check the disk")
             with suppress(OSError):
                 self._remove(height)

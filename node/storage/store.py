@@ -68,6 +68,20 @@ class BlockWork(Struct, frozen=True):
 class StoreFullError(Exception):
     """The disk or the map has no room. Nothing was written; the same call may be made again when there is room."""
 
+    code = "disk-full"
+    remedy = "make room"
+
+    def for_operator(self, path: Path) -> ClientError:
+        """What ends a process that cannot go on without room at `path`."""
+        return ClientError(self.code, f"{path}: {self}; {self.remedy}")
+
+
+class MapFullError(StoreFullError):
+    """The map has no room. Unlike that of a disk, it does not come back by itself."""
+
+    code = "map-full"
+    remedy = "raise store.map_bytes"
+
 
 class Store(LedgerReader):
     """The one writer, which reads as well. Calls block; the core makes writes from a thread of their own."""
@@ -288,19 +302,23 @@ def errors_are_said(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except (lmdb.MapFullError, lmdb.DiskError) as error:
+    except lmdb.MapFullError as error:
+        raise MapFullError(str(error)) from error
+    except lmdb.DiskError as error:
         raise StoreFullError(str(error)) from error
     except DAMAGE_ERRORS as error:
         raise damage(path / DATA_FILE, str(error)) from error
     except lmdb.Error as error:
         is_eio = os.strerror(errno.EIO) in str(error)
-        if os.strerror(errno.EDQUOT) in str(error) or (is_eio and _has_no_room(path)):
+        if os.strerror(errno.EDQUOT) in str(error) or (is_eio and has_no_room(path)):
             raise StoreFullError(str(error)) from error
         raise write_failed(path / DATA_FILE, str(error)) from error
 
 
-def _has_no_room(folder: Path) -> bool:
-    """Whether disk or quota have no room for a small write: after half a write they have none."""
+def has_no_room(folder: Path) -> bool:
+    """Whether disk or quota have no room for a small write: after half a write they have none. For errors that may be
+    that or a broken disk.
+    """
     probe = folder / "probe"
     try:
         file = files.create(probe)

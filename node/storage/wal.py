@@ -69,10 +69,16 @@ class WriteAheadLog:
         self._segment_bytes = segment_bytes
         self.recovered: list[bytes] = []
         paths = _segments(folder)
-        self._closed = [_Closed(path, self._recover(path, is_last=path == paths[-1])) for path in paths]
+        found = [self._recover(path, is_last=path == paths[-1]) for path in paths]
+        self._closed = [_Closed(path, each.height) for path, each in zip(paths, found, strict=True)]
         self._number = int(paths[-1].stem) if paths else 0
+        if found and not found[-1].size:
+            # Not even its opening is there: a start that found the disk full. It is begun anew, under the same number,
+            # or each further start would leave one more.
+            self._closed.pop()
+            self._number -= 1
         if not paths or not _oldest_names(folder):
-            _name_oldest(folder, int(paths[0].stem) if paths else 1)
+            _name_oldest(folder, 1)
         self._path, self._file, self._mark, self._size, self._height = folder, -1, b"", 0, 0
         self._open_next()
 
@@ -150,8 +156,8 @@ class WriteAheadLog:
         else:
             self._size += len(acknowledged)
 
-    def _recover(self, path: Path, *, is_last: bool) -> int:
-        """Read a segment into `recovered`, cutting a torn tail; returns the highest height in it."""
+    def _recover(self, path: Path, *, is_last: bool) -> "_Found":
+        """Read a segment into `recovered`, cutting a torn tail."""
         found = _read(path, is_last=is_last)
         self.recovered += found.records
         if is_last:
@@ -163,7 +169,7 @@ class WriteAheadLog:
                 files.sync(file, path)
             finally:
                 os.close(file)
-        return found.height
+        return found
 
 
 class _Found(NamedTuple):

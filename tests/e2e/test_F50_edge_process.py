@@ -11,7 +11,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from ledger.errors import ClientError
 from node.config import to_toml
+from node.edge import process as edge
 from node.home import Home
 from node.ipc.socket import IpcServer
 from tests.edge_kit import CoreOfTests, GrowingChain, contract_state
@@ -136,4 +138,41 @@ async def test_F50_a_taken_port_ends_the_process_loudly(tmp_path):
         async with edge_process(node) as process:
             assert await asyncio.wait_for(process.wait(), WAIT_MAX_S) == 2
     assert "address-taken" in node.log.read_text()
+    await server.stop()
+
+
+@pytest.mark.parametrize("small_disk", ["24m"], indirect=True)
+async def test_F13_an_edge_that_starts_on_a_full_disk_waits_for_room(small_disk, tmp_path):
+    node = Node(small_disk.path / "n")
+    node.log = tmp_path / "edge.log"
+    node.make_chain()
+    server = await node.serve_core()
+    small_disk.fill()
+    async with edge_process(node) as process:
+        async with asyncio.timeout(WAIT_MAX_S):
+            while "disk_full" not in node.log.read_text():
+                assert process.returncode is None, node.log.read_text()
+                await asyncio.sleep(0.05)
+        small_disk.make_room()
+        assert (await node.get(node.api, "/v1/status"))["height"] == 0
+    await server.stop()
+
+
+async def test_F13_the_edge_reads_the_ledger_with_the_map_of_the_settings(tmp_path, monkeypatch):
+    """With a smaller one it could not read a file that has outgrown it."""
+    node = Node(tmp_path / "n")
+    maps = []
+
+    def opened(path, map_bytes):
+        maps.append(map_bytes)
+        if len(maps) == 1:
+            raise ClientError("store-missing", "core has made none yet")
+        raise ZeroDivisionError
+
+    node.make_chain()
+    server = await node.serve_core()
+    monkeypatch.setattr(edge, "LedgerReader", opened)
+    with pytest.raises(ZeroDivisionError):
+        await edge._serve(node.home, node.home.config({"store.map_bytes": 1 << 40}), frozenset())
+    assert maps == [1 << 40] * 2
     await server.stop()

@@ -3,18 +3,22 @@
 import asyncio
 import errno
 import os
+import subprocess
+import sys
 
 import pytest
 
 from consensus.messages import FetchBlocks, Own, SealedBlocks, Status, decode_message
+from contracts.genesis import genesis_state
 from ledger.codec import encode
 from ledger.errors import OurError
 from node import supervisor as supervisor_module
 from node.core import disk_watch
 from node.core import process as core_module
 from node.core.process import Core
+from node.core.vote_keys import next_vote_key
 from node.ipc.socket import CoreClient
-from node.storage.store import StoreFullError
+from node.storage.store import Store, StoreFullError
 from node.supervisor import Supervisor, parts_of
 from node.testnet.make import TestnetPlan, example_drivers, make_testnet
 from tests.e2e.test_core_testnet import NODES, Cores
@@ -143,6 +147,25 @@ async def test_F13_a_core_that_finds_no_room_at_its_start_is_started_again_until
     home.wal.parent.mkdir(exist_ok=True)
     home.wal.symlink_to(small_disk.path, target_is_directory=True)
     small_disk.fill()
+    await comes_up_when_there_is_room(home, small_disk, tmp_path)
+
+
+@pytest.mark.parametrize("small_disk", ["24m"], indirect=True)
+async def test_F13_a_core_whose_next_vote_key_waits_is_started_again_as_well_until_there_is_room(
+    small_disk, tmp_path, monkeypatch
+):
+    """As that of every member that votes: its mark is written before the log is opened."""
+    monkeypatch.setattr(supervisor_module, "BACK_OFF_S", (0.05,))
+    home = make_testnet(small_disk.path / "net", TestnetPlan(nodes=4, base_port=0)).home("Teld")
+    config, genesis = home.config(), home.genesis()
+    Store(home.ledger, genesis, genesis_state(genesis), config.store.map_bytes).close()
+    next_vote_key(home.path(config.keys.vote), home.passphrase(config))
+    small_disk.fill()
+    await comes_up_when_there_is_room(home, small_disk, tmp_path)
+
+
+async def comes_up_when_there_is_room(home, small_disk, tmp_path):
+    """A core that finds its disk full is started more often than one that dies of something else."""
     supervisor = Supervisor(home, parts_of(home, "core"), tmp_path)
     running = asyncio.create_task(supervisor.run())
     async with asyncio.timeout(60):
@@ -155,6 +178,16 @@ async def test_F13_a_core_that_finds_no_room_at_its_start_is_started_again_until
     await asyncio.wait_for(running, 15)
     (log,) = tmp_path.glob("*-core.log")
     assert "disk-full" in log.read_text()
+
+
+def test_F13_a_core_whose_map_is_too_small_for_its_first_state_is_not_started_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("PILECHAIN_STORE__MAP_BYTES", str(1 << 20))
+    plan = TestnetPlan(nodes=4, base_port=0, drivers=example_drivers(4_000))
+    home = make_testnet(tmp_path / "net", plan).home("Teld")
+    arguments = [sys.executable, "-m", "node.core", "--home", str(home.root)]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert ended.returncode == supervisor_module.EXIT_SETTINGS
+    assert "map-full" in ended.stderr
 
 
 async def test_F04_a_core_whose_fsync_fails_halts_and_the_others_go_on(cores, monkeypatch):

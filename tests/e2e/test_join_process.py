@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from consensus.messages import FetchBlocks, FetchManifest, Message, SealedBlock, SealedBlocks, SnapshotManifest
 from consensus.messages import decode_message as decoded
@@ -24,6 +25,7 @@ from node.join import plan
 from node.join.process import Joining, log
 from node.network.tls import client_context, make_node_certificate, server_context
 from node.network.transport import PeerNetwork
+from node.storage import store
 from node.storage.layout import DATA_FILE
 from node.storage.reader import LedgerReader
 from node.testnet.make import AUTHORITY, Testnet, TestnetPlan, free_ports, make_testnet
@@ -226,6 +228,27 @@ async def test_F13_a_node_never_joins_by_what_it_has_already(tmp_path, pieces, m
         with pytest.raises(ClientError, match=f"above height {pieces.height}"):
             await world.joining().run()
         assert (world.home.ledger / DATA_FILE).stat().st_ino == inode
+
+
+async def test_F13_a_join_whose_map_is_too_small_is_not_tried_for_ever(tmp_path, pieces):
+    async with World(tmp_path, donor_of(pieces, 1_000), pieces.chain.genesis) as world, asyncio.timeout(60):
+        world.config = replace(world.config, store=replace(world.config.store, map_bytes=64 * 1024))
+        joining = world.joining()
+        with pytest.raises(ClientError, match=r"map-full: .*raise store\.map_bytes"):
+            await joining.run()
+
+
+async def test_F13_a_join_builds_no_store_that_its_disk_has_no_room_for(tmp_path, pieces, monkeypatch):
+    async with World(tmp_path, donor_of(pieces, 1_000), pieces.chain.genesis) as world, asyncio.timeout(60):
+        joining = world.joining()
+        reads = slow_down(joining, monkeypatch)
+        monkeypatch.setattr(store, "FREE_BYTES_MIN", 1 << 60)
+        with pytest.raises(ClientError, match="disk-full"):
+            await joining.run()
+        assert reads == []
+        assert not world.home.ledger.with_name("ledger.new").exists()
+        monkeypatch.undo()
+        assert await world.joining().run(), "what was fetched is here when there is room"
 
 
 async def test_F13_a_stop_while_the_store_is_built_waits_for_the_thread_and_leaves_no_half_store(

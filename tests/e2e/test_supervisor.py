@@ -76,6 +76,26 @@ async def test_F04_a_part_that_halted_itself_is_not_started_again(tmp_path, monk
     assert supervisor.restarts == 0
 
 
+async def test_F13_a_core_that_asked_to_be_started_again_and_again_may_still_die_once(tmp_path, monkeypatch):
+    """As one whose disk was full, whom somebody kills while it starts."""
+    count = tmp_path / "count"
+    (tmp_path / "waiting.py").write_text(
+        "import pathlib, sys, time\n"
+        f"count = pathlib.Path({str(count)!r})\n"
+        "count.write_text(count.read_text() + 'x' if count.exists() else 'x')\n"
+        "starts = len(count.read_text())\n"
+        "sys.exit(75) if starts < 7 else sys.exit(1) if starts == 7 else time.sleep(60)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(supervisor_module, "BACK_OFF_S", (0.01,))
+    supervisor = Supervisor(Home(tmp_path), [Part("core", ("waiting",))], tmp_path)
+    running = asyncio.create_task(supervisor.run())
+    await until(lambda: running.done() or (count.exists() and len(count.read_text()) == 8), 30)
+    assert not running.done()
+    supervisor.stop()
+    await asyncio.wait_for(running, 10)
+
+
 async def test_F13_a_core_that_dies_of_what_it_reads_is_not_tried_for_ever(tmp_path, monkeypatch):
     """LMDB may crash on a damaged file; whoever reads the reason learns the command."""
     (tmp_path / "crashing.py").write_text("import os; os.abort()")

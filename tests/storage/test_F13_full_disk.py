@@ -1,17 +1,25 @@
 """A disk that is really full: log and store say so, leave nothing half done, and go on when there is room."""
 
+import asyncio
 import errno
 import os
+import sqlite3
 from types import SimpleNamespace
 from typing import Any
 
 import lmdb
 import pytest
+from sqlalchemy import Engine
 
+from devices.readings import ChainEnd
 from ledger.errors import OurError
+from node.edge import room
+from node.edge.read_model import open_read_model
+from node.gateway.archive import Archive
 from node.storage import store as store_module
 from node.storage.store import Store, StoreFullError
 from node.storage.wal import WriteAheadLog, is_full
+from tests.unit.test_readings import SESSION, batch, chain
 from tests.unit.test_store import GENESIS, STATE, grow
 
 
@@ -123,3 +131,48 @@ def test_F13_a_users_quota_that_is_used_up_is_a_full_disk_as_well(tmp_path, monk
     with pytest.raises(StoreFullError):
         grow(store, 1)
     store.close()
+
+
+@pytest.mark.parametrize("small_disk", ["4m"], indirect=True)
+def test_F13_an_archive_refuses_readings_while_its_disk_is_full_and_takes_them_later(small_disk):
+    readings = chain(1_600)
+    archive = Archive(small_disk.path / "readings.sqlite")
+    assert [end.count for end in archive.append([batch(readings[:10])]) if isinstance(end, ChainEnd)] == [10]
+    small_disk.fill()
+    for _ in range(3):
+        refused = archive.append([batch(readings[10:]), batch(readings[5:8])])
+        assert [getattr(answer, "code", "") for answer in refused] == ["archive-full"] * 2
+        assert archive.count(SESSION) == 10
+    small_disk.make_room()
+    assert [end.count for end in archive.append([batch(readings[10:])]) if isinstance(end, ChainEnd)] == [1_600]
+    assert archive.readings(SESSION) == readings
+    archive.close()
+
+
+@pytest.mark.parametrize("opened", [Archive, open_read_model])
+async def test_F13_a_file_of_sqlite_that_finds_no_room_at_a_start_waits_for_it(small_disk, monkeypatch, opened):
+    monkeypatch.setattr(room, "ROOM_LOOK_S", 0.01)
+    file = small_disk.path / "made.sqlite"
+    made = opened(file)
+    made.dispose() if isinstance(made, Engine) else made.close()
+    small_disk.fill()
+    tries: list[None] = []
+
+    def again():
+        tries.append(None)
+        return opened(file)
+
+    waiting = asyncio.create_task(room.when_room(file, again))
+    while len(tries) < 3:
+        assert not waiting.done()
+        await asyncio.sleep(0.01)
+    small_disk.make_room()
+    made = await asyncio.wait_for(waiting, 10)
+    made.dispose() if isinstance(made, Engine) else made.close()
+
+
+async def test_F13_a_broken_file_of_sqlite_is_not_waited_for(small_disk):
+    file = small_disk.path / "made.sqlite"
+    file.mkdir()
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        await asyncio.wait_for(room.when_room(file, lambda: Archive(file)), 10)

@@ -286,14 +286,17 @@ def test_F13_a_ledger_that_kills_whoever_reads_it_is_called_damaged(home, tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
 
 
-@pytest.mark.parametrize("error", [lmdb.DiskError("mdb_txn_commit: no space"), lmdb.MapFullError("mdb_put")])
-def test_F13_a_full_disk_of_the_copy_is_said_and_nothing_stays(home, tmp_path, monkeypatch, capsys, error):
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [(lmdb.DiskError("mdb_txn_commit: no space"), "disk-full"), (lmdb.MapFullError("mdb_put"), "map-full")],
+)
+def test_F13_a_full_disk_of_the_copy_is_said_and_nothing_stays(home, tmp_path, monkeypatch, capsys, error, code):
     def full(*_):
         raise error
 
     monkeypatch.setattr(copy_module._Copy, "_put", full)
     assert run_command(["backup", str(tmp_path / "backup"), "--home", str(home.root)]) == 1
-    assert capsys.readouterr().err.startswith("disk-full: ")
+    assert capsys.readouterr().err.startswith(f"{code}: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home"]
 
 

@@ -1,5 +1,6 @@
 """What a gateway makes of the broker's word, and what its proofs cost."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from devices.mqtt import MqttSettings
-from devices.wire import Head, decode_down
+from devices.wire import Archived, Head, Refused, decode_down
 from ledger.block import Header, SealedHeader
 from ledger.codec import decode, encode
 from ledger.transaction import transaction_leaf
@@ -16,8 +17,11 @@ from node.edge import blocks
 from node.gateway import proofs as gateway_proofs
 from node.gateway.archive import Archive
 from node.gateway.gateway import Gateway
+from node.gateway.serve import Storing
 from tests.consortium import signer
 from tests.device_chain import Core, DeviceChain
+from tests.unit.test_readings import batch
+from tests.unit.test_readings import chain as readings_chain
 
 
 @pytest.fixture
@@ -94,3 +98,23 @@ def test_F40_a_flooding_device_is_told_once(chain: DeviceChain, tmp_path: Path, 
             gateway._serve_one(snapshot, "Pile-1", b"nonsense")
     codes = [getattr(decode_down(data), "code", "") for data in told]
     assert codes.count("device-too-fast") == 1
+
+
+async def test_F13_an_archive_without_room_ends_no_gateway_and_its_piles_are_told(
+    chain: DeviceChain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    gateway = gateway_of(chain, tmp_path)
+    told: asyncio.Queue[bytes] = asyncio.Queue()
+    monkeypatch.setattr(gateway._link, "publish", lambda topic, data, retain=False: told.put_nowait(data))
+    gateway._archive._db.execute("PRAGMA max_page_count = 1")  # never below what there is
+    storing = asyncio.create_task(gateway._store())
+    long = batch(readings_chain(500))
+    for message_id in (7, 8):
+        gateway._storings.put_nowait(Storing("Pile-1", message_id, long))
+        refused = decode_down(await asyncio.wait_for(told.get(), 10))
+        assert isinstance(refused, Refused)
+        assert (refused.message_id, refused.code) == (message_id, "archive-full")
+    gateway._archive._db.execute("PRAGMA max_page_count = 100000")
+    gateway._storings.put_nowait(Storing("Pile-1", 9, long))
+    assert isinstance(decode_down(await asyncio.wait_for(told.get(), 10)), Archived)
+    storing.cancel()

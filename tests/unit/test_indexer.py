@@ -18,6 +18,7 @@ from ledger.charging import SessionExpired, SessionTimedOut
 from ledger.codec import decode, encode
 from node.edge import indexer as indexer_module
 from node.edge import read_model
+from node.edge import room as room_module
 from node.edge.indexer import Indexer
 from node.edge.read_model import open_read_model
 from node.edge.read_queries import ReadQueries
@@ -96,7 +97,7 @@ def test_F50_sessions_are_joined_from_their_steps(indexed):
 
 async def test_F13_the_indexer_waits_until_a_full_disk_has_room(indexed, monkeypatch):
     """SQLite says of a file that may not grow what it says of a disk without room."""
-    monkeypatch.setattr(indexer_module, "ROOM_LOOK_S", 0.01)
+    monkeypatch.setattr(room_module, "ROOM_LOOK_S", 0.01)
     pages, begun = 1, 0
 
     @event.listens_for(indexed.engine, "begin")

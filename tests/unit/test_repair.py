@@ -1,7 +1,9 @@
 """`pilechain repair`: damage is found and set aside, nothing is deleted, and the key never votes on what it forgot."""
 
 import asyncio
+import os
 import shutil
+import signal
 from pathlib import Path
 from random import Random
 
@@ -20,6 +22,7 @@ from node.core.vote_keys import VoteKeys, next_key_file
 from node.core.vote_mark import VoteMark
 from node.home import Home
 from node.keystore import LIGHT, public_key_of, save_key
+from node.storage import scan
 from node.storage.layout import DATA_FILE, height_key
 from node.storage.reader import LedgerReader
 from node.storage.scan import store_damage
@@ -108,6 +111,15 @@ def test_F13_a_ledger_whose_pages_are_damaged_is_set_aside(home, capsys):
     assert str(home.ledger) in said["ledger"]
     assert (home.root / said["set_aside"][0] / DATA_FILE).read_bytes() == data
     assert not mark(home).allows(newest_segment(home.wal)), "it would vote anew on heights that the log has dropped"
+
+
+def test_F13_a_scan_that_somebody_kills_finds_no_damage(home, capsys, monkeypatch):
+    """The kernel, say, for want of memory: a sound ledger and its key are not given up for that."""
+    monkeypatch.setattr(scan, "check_store", lambda reader: os.kill(os.getpid(), signal.SIGKILL))
+    assert run_command(["repair", "--home", str(home.root)]) == 70
+    assert "child-died" in capsys.readouterr().err
+    assert (home.ledger / DATA_FILE).exists()
+    assert mark(home).allows(newest_segment(home.wal))
 
 
 def test_F13_a_ledger_that_verify_found_wrong_is_set_aside_on_the_operators_word(home, capsys):

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from ledger.errors import ClientError, OurError, PeerError
+from node.cli.main import run_command
 from node.storage.shield import shielded
+from tests.unit.test_repair import bare_home
 
 LEDGER = Path("data/ledger")
 
@@ -44,14 +46,22 @@ def test_F13_our_own_bug_shows_where_in_the_child_it_is():
     assert "test_shield.py" in caught.value.__notes__[0]
 
 
-@pytest.mark.parametrize("number", [signal.SIGBUS, signal.SIGSEGV])
-def test_F13_a_ledger_that_kills_its_reader_is_called_damaged(number):
-    def die() -> None:
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
+def die_of(number: signal.Signals) -> None:
+    """As of a damaged ledger."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
+
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGBUS, signal.SIGSEGV])
+def test_F13_a_ledger_that_kills_its_reader_is_called_damaged(number):
     with pytest.raises(OurError, match=rf"store-damaged: {LEDGER}/data.mdb: .*signal {number:d}.*pilechain repair"):
-        shielded(LEDGER, die)
+        shielded(LEDGER, lambda: die_of(number))
+
+
+def test_F13_a_ledger_that_kills_whoever_verifies_a_snapshot_is_called_damaged(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("node.cli.snapshot._verify", lambda place, height: die_of(signal.SIGABRT))
+    assert run_command(["snapshot", "verify", "5", "--home", str(bare_home(tmp_path).root)]) == 4
+    assert capsys.readouterr().err.startswith("store-damaged: ")
 
 
 def test_F13_a_reader_that_something_else_kills_does_not_make_the_ledger_damaged():

@@ -33,7 +33,7 @@ from ledger.transaction import decode_transaction
 from node.effects import Outcome
 from node.storage.layout import STORE_FORMAT
 from node.storage.reader import LedgerReader
-from node.storage.store import BlockWork, Store, StoreFullError
+from node.storage.store import BlockWork, MapFullError, Store
 from tests import chain
 
 GENESIS = chain.genesis()
@@ -148,8 +148,10 @@ def test_F04_a_full_map_writes_nothing_and_the_block_can_be_stored_later(tmp_pat
     small = Store(tmp_path / "ledger", GENESIS, STATE, map_bytes=200 * 1024)
     assert "raise store.map_bytes" in small.shortage()
     block = sealed_block(small, changes={b"%d" % n: bytes(2000) for n in range(300)})
-    with pytest.raises(StoreFullError):
+    with pytest.raises(MapFullError) as full:
         small.write([block])
+    assert str(full.value.for_operator(tmp_path)).startswith(f"map-full: {tmp_path}: ")
+    assert "raise store.map_bytes" in str(full.value.for_operator(tmp_path))
     with small.snapshot() as snapshot:
         assert (snapshot.height, snapshot.get(b"1")) == (0, None)
     small.close()

@@ -10,6 +10,7 @@ from ledger.errors import ClientError, OurError
 from ledger.keys import Scheme, SoftSigner
 from node.config import Config
 from node.core.process import _open_wal, _vote_keys
+from node.core.vote_keys import forget_votes, next_vote_key
 from node.core.vote_mark import VoteMark
 from node.home import Home
 from node.keystore import LIGHT, save_key
@@ -77,7 +78,29 @@ def test_F04_the_mark_is_durable_before_the_segment_takes_a_vote(home, monkeypat
     assert start(home)
 
 
-def test_F04_a_broken_mark_is_the_operators_to_mend(home):
-    home.path("config/vote_key.json.voted").write_text("nonsense")
-    with pytest.raises(ClientError, match="vote-mark"):
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"any 1 2", b"any many", b"\xff"])
+def test_F13_a_key_whose_mark_makes_no_sense_only_observes_and_another_may_be_made(home, content):
+    home.path("config/vote_key.json.voted").write_bytes(content)
+    assert [start(home) for _ in range(3)] == [False] * 3
+    fresh = next_vote_key(home.path("config/vote_key.json"), b"secret")  # `pilechain keys renew`
+    assert [key.public_key for key in _vote_keys(home, Config(), b"secret").signers] == [fresh.public_key]
+
+
+def test_F13_a_mark_that_cannot_be_read_is_to_be_kept(home):
+    """Without it the key would vote a second time."""
+    mark = home.path("config/vote_key.json.voted")
+    mark.unlink()
+    mark.mkdir()
+    with pytest.raises(ClientError, match=r"vote-mark: .*the user that the node runs as, and keep it") as caught:
         start(home)
+    assert "remove" not in caught.value.message
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs an administrator, for one writes the mark")
+def test_F13_a_mark_that_an_administrator_writes_is_the_nodes(home):
+    """`sudo pilechain repair`."""
+    key_file, nobody = home.path("config/vote_key.json"), (65_534, 65_534)
+    os.chown(key_file.parent, *nobody)
+    forget_votes(key_file)
+    for mark in key_file.parent.glob("*.voted"):
+        assert (mark.stat().st_uid, mark.stat().st_gid) == nobody

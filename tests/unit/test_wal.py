@@ -80,8 +80,31 @@ def test_F04_a_power_cut_while_a_segment_was_made_is_a_torn_tail(tmp_path):
         (tmp_path / "00000002.wal").write_bytes(opening)
         assert recovered(tmp_path) == RECORDS
         assert recovered(tmp_path) == RECORDS, "nor is it damage once other segments stand behind it"
-        for number in (2, 3, 4):
+        for number in (2, 3):
             (tmp_path / f"0000000{number}.wal").unlink()
+
+
+def test_F13_starts_that_find_no_room_for_an_opening_leave_one_segment(tmp_path, monkeypatch):
+    """A node is started every few seconds until there is room."""
+    written(tmp_path)
+
+    def full(file, data, offset):
+        raise OSError(errno.ENOSPC, "no space left")
+
+    opened: list[int] = []
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "pwrite", full)
+        for _ in range(5):
+            with pytest.raises(OSError, match="no space left"):
+                WriteAheadLog(tmp_path, opened.append)
+    assert sorted(path.name for path in tmp_path.glob("*.wal")) == ["00000001.wal", "00000002.wal"]
+    log = WriteAheadLog(tmp_path, opened.append)
+    log.append([(3, b"voted again")])
+    log.truncate(2)
+    log.close()
+    assert opened == [2], "a mark names a segment that has an opening"
+    assert recovered(tmp_path) == [b"voted again"]
+    check_log(tmp_path)
 
 
 def test_F04_the_opening_of_a_segment_is_durable_before_any_batch(tmp_path, monkeypatch):
