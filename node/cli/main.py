@@ -30,6 +30,7 @@ EXIT_BY_CODE = {
     "chain-invalid": EXIT_CHAIN_BAD,
     "store-damaged": EXIT_CHAIN_BAD,
     "flash-damaged": EXIT_CHAIN_BAD,
+    "child-died": EXIT_REFUSED,
 }
 """Errors whose exit code scripts may want to tell apart; all others of clients and peers are EXIT_REFUSED, and of ours
 EXIT_BUG.
@@ -77,7 +78,7 @@ def run_command(arguments: list[str]) -> int:
         _report(ClientError("system", str(error)), arguments)
         return EXIT_REFUSED
     except Exception as error:  # noqa: BLE001 - a bug of ours, shown whole
-        if isinstance(error, OurError) and error.code in EXIT_BY_CODE:  # damage is no bug
+        if isinstance(error, OurError) and error.code in EXIT_BY_CODE:  # damage is no bug, nor is want of memory
             _report(error, arguments)
             return EXIT_BY_CODE[error.code]
         traceback.print_exception(error)

@@ -35,7 +35,9 @@ class KeyFacts(Struct, frozen=True):
     waiting: bytes | None
     """The next key that this node has."""
     waiting_known: bool
-    """Whether the chain has ever heard of that key: it takes none for the second time."""
+    """Whether the chain has this key, as one that waits or was in force once: it takes none for the second time. One
+    that was dropped while it waited is forgotten, and may be registered again.
+    """
 
 
 def next_step(facts: KeyFacts) -> KeyStep:
