@@ -76,7 +76,7 @@ CROWDED = Parameters(idle_interval_ms=5_000, block_transactions_max=6, block_byt
 """… because blocks hold less than clients want, mostly in number."""
 CROWDED_BURST = 12
 CROWDED_MS = 1_500
-CROWDED_BLOCKS = 95
+CROWDED_BLOCKS = 130
 
 
 def has(seed: int, feature: str) -> bool:

@@ -10,7 +10,7 @@ from consensus.head import genesis_head
 from consensus.messages import Message, SealedBlocks
 from consensus.state import State
 from ledger.codec import decode
-from ledger.transaction import Signed, decode_transaction, transaction_id
+from ledger.transaction import Signed, decode_transaction, transaction_id, transaction_leaf
 from ledger.validators import Validator, ValidatorSet
 from node.effects import Received
 from node.engine import EngineStatus
@@ -87,8 +87,8 @@ class World:
         self.checker = Checker(genesis.hash(), genesis.parameters, genesis.time_ms, check, right_ms)
         self.submitted: dict[bytes, bytes] = {}
         """Id → bytes of the transactions that clients gave to some node, and want to see sealed."""
-        self._due: dict[bytes, int] = {}
-        """Id → the height at which one must be sealed, of those that an honest member took after healing."""
+        self._due: dict[bytes, tuple[bytes, int]] = {}
+        """Id → leaf, and the height at which one must be sealed, of those that an honest member took after healing."""
         self._passed_ms = 0
         """Time that clocks waited, and no simulated step did."""
         self._healed_at = 0
@@ -182,18 +182,15 @@ class World:
         """I6: few views in vain, and no transaction left behind by the chain."""
         if (views := len(self.checker.late)) > VIEWS_IN_VAIN_MAX * self.plan.nodes:
             raise InvariantError(f"I6: {views} views in vain after healing")
-        for digest, due in list(self._due.items()):
+        waited = BLOCKS_WAITED_MAX * self.plan.nodes
+        for digest, (leaf, due) in list(self._due.items()):
             if digest in self.checker.placed:
                 del self._due[digest]
-            elif self.checker.sealed > due and self._is_everywhere(digest):
-                waited = BLOCKS_WAITED_MAX * self.plan.nodes
+            elif not all(node.engine is not None and node.engine.holds(leaf) for node in self.honest):
+                self._due[digest] = leaf, self.checker.sealed + waited  # a full pool dropped it: at the end of the line
+            elif self.checker.sealed > due:
                 raise InvariantError(f"I6: a transaction waits at every honest member while {waited} blocks are sealed")
         self._let_clocks_wait()
-
-    def _is_everywhere(self, digest: bytes) -> bool:
-        """Whether all honest pools hold a transaction: full ones may have dropped it, until its client comes again."""
-        leaf = decode_transaction(self.submitted[digest]).leaf
-        return all(node.engine is not None and node.engine.holds(leaf) for node in self.honest)
 
     def heal(self) -> None:
         """No more faults but the lies and wrong clocks of at most f members; everybody is up; clients submit again what
@@ -320,7 +317,8 @@ class World:
         for digest in taken:
             self.submitted[digest] = made[digest]
             if self.is_healed and node.is_honest:
-                self._due[digest] = self.checker.sealed + BLOCKS_WAITED_MAX * self.plan.nodes
+                waited = BLOCKS_WAITED_MAX * self.plan.nodes
+                self._due[digest] = transaction_leaf(made[digest]), self.checker.sealed + waited
         return taken
 
     def load(self, every_ms: int) -> None:

@@ -16,8 +16,8 @@ BOUNDS = (
                 "(lambda all: [tx for tx in all if tx.id[0] % 3] or all)(state.pool.select(time_ms, parent.time_ms))",
             ),
         ),
-        "I6",
-        737,
+        "I6: a transaction waits",
+        2429,
     ),
     Mutant(
         "full-pool-takes-more",
