@@ -45,6 +45,8 @@ def show(state: State) -> None:
     round_, proposal = state.round, state.round.proposal
     if proposal is None or round_.phase is not Phase.COMMITTING or round_.view != 0:
         return
+    if state.position(round_.height) is None:
+        return  # of hundreds of observers nobody is believed
     if state.steady_ms < round_.moved_ms + state.timing.bodies_ms:
         return
     for voter, member in enumerate(round_.validators.validators):

@@ -35,6 +35,9 @@ def on_pre_prepare(state: State, peer: str, message: PrePrepare) -> None:
         return None  # ordinary: a repeated message
     if height > round_.height or not state.has_room:
         return state.keep_for_later(height, peer, message)
+    held = round_.proposal
+    if held is not None and held.header_raw == message.header and held.leaves is None and message.leaves:
+        return list_leaves(state, held, message.leaves)  # it was shown to us first, without its list
     if message.view != 0 or round_.view != 0 or round_.phase is not Phase.WAITING:
         equivocation.compare_proposal(state, message)
         return state.ignore("not waiting for a first proposal", peer, message)
@@ -47,9 +50,12 @@ def on_pre_prepare(state: State, peer: str, message: PrePrepare) -> None:
 def on_shown(state: State, peer: str, message: Shown) -> None:
     """A peer shows what was proposed to it: what the primary kept from us, or perhaps another proposal than ours."""
     round_, shown = state.round, message.proposal
-    if message.height != round_.height:
-        return state.ignore("another height", peer, message)
-    if shown.view != 0 or round_.view != 0 or round_.phase is not Phase.WAITING or not state.has_room:
+    if message.height < round_.height:
+        return None  # ordinary: repeated
+    is_first = shown.view == round_.view == 0 and round_.phase is Phase.WAITING
+    if message.height > round_.height or (is_first and not state.has_room):
+        return state.keep_for_later(message.height, peer, message)
+    if not is_first or not state.votes(peer):
         return equivocation.compare_proposal(state, shown)
     proposal = examine(state, shown)
     take(state, proposal, shown)

@@ -128,6 +128,7 @@ class Replica:
     def peer_down(self, peer: str) -> None:
         """A connection is gone, and with it what we asked for."""
         self.state.peers.pop(peer, None)
+        self.state.round.shown.discard(peer)
         if self.state.fetch.peer == peer:
             self.state.fetch.peer = None
             self.state.fetch.arrived.clear()

@@ -185,7 +185,7 @@ class State:
         """Header hash → height and block that the log held at start; dropped as the heights close."""
         self.later: dict[tuple[int, str, type[Message]], tuple[Message, int]] = {}
         """Messages that come too early (trap 18), and their bytes: the newest per height, peer and kind, so K x peers x
-        5 at most, and no more than EARLY_BYTES_MAX of one peer.
+        6 at most, and no more than EARLY_BYTES_MAX of one peer.
         """
 
         self.accused: set[bytes] = set()

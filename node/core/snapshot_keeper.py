@@ -116,11 +116,18 @@ class SnapshotKeeper:
 
     def _oldest(self) -> int:
         firsts = [self._height]
-        for height in self._snapshots.heights():
-            with self._snapshots.expendable(height):
-                raw = self._snapshots.manifest(height)
-                if raw is not None:
-                    firsts.append(decode_trusted(Manifest, raw).first)
+        try:
+            for height in self._snapshots.heights():
+                is_read = False
+                with self._snapshots.expendable(height):
+                    raw = self._snapshots.manifest(height)
+                    firsts += [] if raw is None else [decode_trusted(Manifest, raw).first]
+                    is_read = True
+                if not is_read and height in self._snapshots.heights():
+                    firsts.append(self._needed)  # it is kept, though it cannot be read just now: prune no further
+        except OSError as error:  # no descriptor is free, say
+            self._log.error("snapshots_not_listed", reason=str(error))
+            return self._needed
         return min(firsts)
 
     def _make(self, target: int) -> Made | None:

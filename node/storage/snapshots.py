@@ -18,6 +18,9 @@ from node.storage import files
 MANIFEST = "manifest"
 DRAFT = "new-"
 
+DAMAGE = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)
+"""What reading from a disk that lost something gives; the last two are checksums of file systems."""
+
 log = structlog.get_logger()
 
 
@@ -51,7 +54,7 @@ class Snapshots:
         try:
             yield
         except (OSError, PeerError) as error:
-            if isinstance(error, OSError) and error.errno != errno.EIO:
+            if isinstance(error, OSError) and error.errno not in DAMAGE:
                 log.error("snapshot_not_read", snapshot=path, reason=str(error), hint="it is kept")
                 return
             log.error("snapshot_damaged", snapshot=path, reason=str(error), hint="it is removed; check the disk")

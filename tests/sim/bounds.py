@@ -47,7 +47,7 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     for (_, peer, _), (_, size) in state.later.items():
         early[peer] += 1
         bytes_[peer] += size
-    yield "early messages of a peer", max(early.values(), default=0), (K + 1) * VOTE_KINDS
+    yield "early messages of a peer", max(early.values(), default=0), (K + 1) * (VOTE_KINDS + 1)
     yield "bytes of early messages", max(bytes_.values(), default=0), EARLY_BYTES_MAX
     yield "peers", len(state.peers), companies
     yield "repeated", len(state.repeated_ms), companies

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from consensus.messages import Bodies, Commit, FetchBodies, Prepare, Shown, Transactions
 from ledger.block import header_hash
-from node.effects import Verify
+from node.effects import PeerDown, PeerUp, Verify
 from tests.unit.consensus_kit import (
     HEADER,
     OTHER_TX,
@@ -16,6 +16,7 @@ from tests.unit.consensus_kit import (
     committed_bench,
     locked_bench,
     make_header,
+    make_next_header,
     new_view,
     pre_prepare,
     prepare,
@@ -154,3 +155,56 @@ def test_what_the_primary_did_not_propose_first_is_not_taken_from_others(shown, 
     bench.hear("Anneng", Shown(shown))
     assert bench.engine.status().phase == "waiting"
     assert bench.charges == charge
+
+
+def test_the_primary_s_own_list_is_taken_behind_a_proposal_that_others_showed_first():
+    """A liar could else have every member fetch the list that the primary is about to bring."""
+    bench = Bench()
+    bench.admit(TX)
+    bench.hear("Chengdian", Shown(replace(pre_prepare(HEADER, TX), leaves=b"")))
+    bench.hear("Bohui", pre_prepare(HEADER, TX))
+    assert len(bench.said(Prepare)) == 1
+    bench.hear("Bohui", pre_prepare(HEADER, TX))
+    assert (len(bench.said(Prepare)), bench.charges) == (1, [])
+
+
+def test_a_wrong_list_behind_a_shown_proposal_is_charged_to_its_sender_and_asked_for():
+    bench = left_out_bench()
+    bench.hear("Anneng", Shown(replace(pre_prepare(HEADER, TX), leaves=b"")))
+    bench.hear("Bohui", replace(pre_prepare(HEADER, TX), leaves=OTHER_TX.leaf))
+    assert bench.charges == ["proposal-root"]
+    bench.tick(100)
+    assert bench.said(FetchBodies)[0].leaves == b""
+
+
+def test_what_is_shown_too_early_is_kept_until_its_height_opens():
+    bench = locked_bench()
+    header = make_next_header(HEADER, OTHER_TX)
+    bench.hear("Dianneng", Shown(replace(pre_prepare(header, OTHER_TX), leaves=b"")))
+    for name in ("Bohui", "Chengdian"):
+        bench.hear(name, commit(name, HEADER))
+    status = bench.engine.status()
+    assert (status.committed, status.phase) == (1, "gathering")
+    bench.hear("Dianneng", Shown(pre_prepare(HEADER, TX)))
+    assert bench.charges == []
+
+
+def test_a_proposal_is_shown_again_over_a_new_connection():
+    bench = locked_bench()
+    bench.tick(100)
+    bench.perform(PeerDown("Dianneng"))
+    bench.tick(100)
+    assert len(bench.said(Shown)) == 1
+    bench.perform(PeerUp("Dianneng"))
+    bench.tick(100)
+    assert len(bench.said(Shown)) == 2
+
+
+def test_of_those_who_do_not_vote_nobody_shows_and_nobody_is_believed():
+    bench = left_out_bench()
+    bench.hear("an observer", Shown(replace(pre_prepare(HEADER, TX), leaves=b"")))
+    assert bench.engine.status().phase == "waiting"
+    bench = locked_bench()
+    bench.state.signers.clear()
+    bench.tick(100)
+    assert bench.said(Shown) == []

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import structlog
 
 from consensus.messages import FetchChunk, FetchManifest, SnapshotChunk, SnapshotManifest, decode_message
 from node.core.donor import Donor
@@ -74,12 +75,16 @@ def test_F13_a_sound_snapshot_outlives_a_want_of_descriptors(tmp_path):
     donor = Donor(store, snapshots, nobody, nobody, nobody)
     asked = FetchManifest(8), FetchManifest(0), FetchChunk(8, 0)
     good = [donor.answer(message) for message in asked]
+    keeper = SnapshotKeeper(store, snapshots, 1_000, lambda error: None, structlog.get_logger())
+    keeper._needed = 3
+    keeper._height = 8
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
     try:
         answers = [decode_message(donor.answer(message)) for message in asked]
         with snapshots.expendable(8):
             snapshots.manifest(8)
+        assert keeper._oldest() == 3
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     assert answers == [SnapshotManifest(None), SnapshotManifest(None), SnapshotChunk(8, 0, b"")]

@@ -45,7 +45,7 @@ TRAPS = (
             ),
         ),
         "I3",
-        168,
+        170,
     ),
     Mutant(
         "trap-04-primary-prepares",
@@ -125,7 +125,7 @@ TRAPS = (
         "the certificate of the lowest view binds",
         (Edit(certificates.choose, "return max(", "return min("),),
         "I1",
-        7,
+        12,
         "locks",
     ),
     Mutant(
@@ -265,7 +265,7 @@ TRAPS = (
             ),
         ),
         "I5",
-        47,
+        36,
     ),
     Mutant(
         "trap-20-committed-twice",
@@ -305,7 +305,7 @@ TRAPS = (
         "a client believes a block that one member sealed",
         (Edit(block.check_sealed, "or len(voters) < validators.quorum", "or len(voters) < 1"),),
         "I2: a client",
-        2,
+        6,
     ),
     Mutant(
         "trap-24-proposals-timed",
