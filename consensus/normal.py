@@ -50,11 +50,12 @@ def on_pre_prepare(state: State, peer: str, message: PrePrepare) -> None:
 def on_shown(state: State, peer: str, message: Shown) -> None:
     """A peer shows what was proposed to it: what the primary kept from us, or perhaps another proposal than ours."""
     round_, shown = state.round, message.proposal
-    if message.height < round_.height:
+    height = message.height  # decodes the header
+    if height < round_.height:
         return None  # ordinary: repeated
     is_first = shown.view == round_.view == 0 and round_.phase is Phase.WAITING
-    if message.height > round_.height or (is_first and not state.has_room):
-        return state.keep_for_later(message.height, peer, message)
+    if height > round_.height or (is_first and not state.has_room):
+        return state.keep_for_later(height, peer, message)
     if not is_first or not state.votes(peer):
         return equivocation.compare_proposal(state, shown)
     proposal = examine(state, shown)

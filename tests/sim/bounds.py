@@ -28,6 +28,8 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
     state = engine._state
     round_ = state.round
     n = round_.validators.size
+    # Nothing is committed beyond K above the last seal, nor beyond 2 K above the last stored block; what the log held
+    # is of the same heights and the open one; terms are known up to DECISION_DELAY above the last executed block.
     yield "entries", len(state.entries), 2 * K
     yield "unsealed blocks", state.tip.height - state.sealed, K
     yield "terms", len(state.timeline), 2 * K + DECISION_DELAY + 1

@@ -29,7 +29,6 @@ def run(*arguments: str, stderr: Any) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(command, stderr=stderr, cwd=ROOT, env=environment, timeout=60, check=False)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize(
     ("arguments", "status"),
     [(("-c", LOGGING), 75), (("-m", "node.core", "--home"), 2), (("-m", "node.edge", "--home"), 2)],
