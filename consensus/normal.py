@@ -4,6 +4,8 @@ Handlers read alike: what is ignored (and why), what must hold (or the peer is c
 draws the conclusions.
 """
 
+from msgspec.structs import replace
+
 from consensus import equivocation
 from consensus import proposal as proposals
 from consensus.effects import Charge, Execute, Persist
@@ -17,11 +19,11 @@ from consensus.messages import (
     split_leaves,
 )
 from consensus.records import CommitRecord, LockRecord
-from consensus.round import Proposal
+from consensus.round import Proposal, Round
 from consensus.state import Entry, State
 from consensus.table import Phase, Trigger
 from ledger import evidence
-from ledger.block import Block, Header
+from ledger.block import Block, Header, Vote, header_hash
 from ledger.codec import decode, encode
 from ledger.errors import PeerError
 from ledger.hashing import Tag
@@ -57,12 +59,54 @@ def on_shown(state: State, peer: str, message: Shown) -> None:
     if height > round_.height or (is_first and not state.has_room):
         return state.keep_for_later(height, peer, message)
     if not is_first or not state.votes(peer):
-        return equivocation.compare_proposal(state, shown)
+        equivocation.compare_proposal(state, shown)
+        if shown.view == round_.view == 0 and state.votes(peer):
+            round_.others.setdefault(peer, replace(shown, leaves=b""))  # the header alone: a list may be long
+        return None
+    _take_shown(state, shown, Trigger.PROPOSED)
+    return None
+
+
+def _take_shown(state: State, shown: PrePrepare, trigger: Trigger) -> None:
+    """Take a proposal that another than the primary brought."""
     proposal = examine(state, shown)
-    take(state, proposal, shown)
+    take(state, proposal, shown, trigger)
     proposal.asked_ms -= state.timing.bodies_ms  # its list comes by no gossip: ask at once
     proposal.asked_count = 1  # … and others before the primary, which left us out
-    return None
+
+
+def _take_other(state: State, held: Proposal) -> bool:
+    """The primary told others another first proposal than us, and a quorum accepted that: take it in place of ours, to
+    lock on it and give our COMMIT. It is as safe as any COMMIT, which rests on the certificate alone; our PREPARE stays
+    with the one that we had. Without it the next view would have to propose that block again, so a primary that tells
+    two stories and holds back its own COMMIT would make each of its turns cost a time-out, and never be passed over.
+    """
+    round_ = state.round
+    if round_.view != 0 or round_.phase not in (Phase.GATHERING, Phase.REFUSING, Phase.PREPARING):
+        return False
+    for peer, other in list(round_.others.items()):
+        digest = header_hash(other.header)
+        if digest == held.hash or not _is_accepted(round_, digest):
+            continue
+        del round_.others[peer]
+        try:
+            _take_shown(state, other, Trigger.OUTVOTED)
+        except PeerError as error:
+            state.out.append(Charge(peer, error.code, error.message))
+            continue
+        return True
+    return False
+
+
+def _is_accepted(round_: Round, digest: bytes) -> bool:
+    """Whether a quorum, the primary among it, accepted a proposal of the present view."""
+    return len(_backups(round_, digest)) + 1 >= round_.validators.quorum
+
+
+def _backups(round_: Round, digest: bytes) -> tuple[Vote, ...]:
+    """The PREPAREs for a proposal in the present view. The primary's proposal is its own (trap 4)."""
+    primary = round_.primary(round_.view)
+    return tuple(vote for vote in round_.prepares.supporters(round_.view, digest) if vote.voter != primary)
 
 
 def examine(state: State, message: PrePrepare) -> Proposal:
@@ -87,14 +131,14 @@ def list_leaves(state: State, proposal: Proposal, leaves: bytes) -> None:
             proposal.offer(transaction)
 
 
-def take(state: State, proposal: Proposal, message: PrePrepare) -> None:
+def take(state: State, proposal: Proposal, message: PrePrepare, trigger: Trigger = Trigger.PROPOSED) -> None:
     """Make an examined proposal that of the present view."""
     round_ = state.round
     proposal.signatures[message.view] = message.signature
     proposal.asked_ms = state.steady_ms
     round_.proposal = proposal
     round_.remember(proposal)
-    round_.move(Trigger.PROPOSED, state.steady_ms)
+    round_.move(trigger, state.steady_ms)
 
 
 def on_prepare(state: State, peer: str, message: Prepare) -> None:
@@ -151,6 +195,8 @@ def advance(state: State) -> bool:
     """Draw one conclusion from what has arrived; False if there is none to draw."""
     round_, proposal = state.round, state.round.proposal
     if proposal is not None:
+        if round_.others and _take_other(state, proposal):
+            return True
         if round_.phase is Phase.GATHERING and proposal.size_bytes > state.parameters.block_bytes_max:
             _refuse(state, PeerError("proposal-content", "more bytes than a block may hold"))  # before all are fetched
             return True
@@ -197,11 +243,9 @@ def _refuse(state: State, error: PeerError) -> None:
 def _try_lock(state: State, proposal: Proposal) -> bool:
     """With a quorum's acceptance: keep block and certificate, then cast our COMMIT."""
     round_ = state.round
-    primary = round_.primary(round_.view)
-    accepted = round_.prepares.supporters(round_.view, proposal.hash)
-    prepares = tuple(vote for vote in accepted if vote.voter != primary)[: round_.validators.quorum - 1]
-    if len(prepares) + 1 < round_.validators.quorum:
+    if not _is_accepted(round_, proposal.hash):
         return False
+    prepares = _backups(round_, proposal.hash)[: round_.validators.quorum - 1]
     signature = proposal.signatures[round_.view]
     round_.lock = PreparedCertificate(round_.view, proposal.header_raw, signature, prepares)
     round_.move(Trigger.PREPARED, state.steady_ms)

@@ -1,7 +1,7 @@
 """What a replica holds about the one open height: proposals, votes, the lock, the view."""
 
 from consensus.head import Tip
-from consensus.messages import PreparedCertificate, Scope, ViewChange
+from consensus.messages import PreparedCertificate, PrePrepare, Scope, ViewChange
 from consensus.table import Phase, Trigger, follow
 from ledger.block import Header, Vote, branch_table
 from ledger.errors import PeerError
@@ -143,6 +143,8 @@ class Round:
         """Voter → its latest request."""
         self.shown: set[str] = set()
         """Peers to whom we have shown our proposal because they accepted another."""
+        self.others: dict[str, PrePrepare] = {}
+        """Voting peer → the other first proposal that it has shown us, one each."""
         self.lock: PreparedCertificate | None = None
         """The prepared certificate of the highest view: what this member must show in a view change (traps 9, 12)."""
         self.deadline_ms: int | None = None

@@ -33,6 +33,8 @@ class Trigger(StrEnum):
     """Some of it does not."""
     PREPARED = "prepared"
     """A quorum accepted the proposal."""
+    OUTVOTED = "outvoted"
+    """A quorum accepted another proposal of the primary's."""
     GAVE_UP = "gave up"
     """The timer ran out, or f + 1 members want a later view."""
     ENTERED = "entered"
@@ -46,6 +48,9 @@ TRANSITIONS: dict[tuple[Phase, Trigger], Phase] = {
     (Phase.GATHERING, Trigger.CHECKED): Phase.PREPARING,
     (Phase.GATHERING, Trigger.REFUSED): Phase.REFUSING,
     (Phase.PREPARING, Trigger.PREPARED): Phase.COMMITTING,
+    (Phase.GATHERING, Trigger.OUTVOTED): Phase.GATHERING,
+    (Phase.REFUSING, Trigger.OUTVOTED): Phase.GATHERING,
+    (Phase.PREPARING, Trigger.OUTVOTED): Phase.GATHERING,
     **{(phase, Trigger.GAVE_UP): Phase.CHANGING for phase in Phase},
     **{(phase, Trigger.ENTERED): Phase.WAITING for phase in Phase},
     **{(phase, Trigger.COMMITTED): Phase.WAITING for phase in Phase},

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from consensus.effects import Charge, Effect, Halt, Persist, Send
-from consensus.messages import Bodies, Commit, Message, NewView, Prepare, PrePrepare, ViewChange, Vouching
+from consensus.messages import Bodies, Commit, Message, NewView, Prepare, PrePrepare, Shown, ViewChange, Vouching
 from consensus.records import BlockRecord, decode_record
 from consensus.replica import Replica
 from consensus.state import State
@@ -28,7 +28,9 @@ class Event(NamedTuple):
     """What may happen to a member."""
 
     kind: str
-    """`hear`, `wait` (hear, and if that moves nothing the timer runs out), `admit`, `body`, `restart`."""
+    """`hear`, `wait` (hear, and if that moves nothing the timer runs out), `shown` (the other first proposal and the
+    PREPAREs for it), `admit`, `body`, `restart`.
+    """
     words: tuple[int, ...] = ()
 
 
@@ -122,14 +124,17 @@ class Member:
         view, phase, me = round_.view, round_.phase, self.position
         enters = phase in (Phase.WAITING, Phase.CHANGING)
         block = language.names[round_.proposal.hash] if round_.proposal is not None else ""
+        may_be_outvoted = view == 0 and phase in (Phase.GATHERING, Phase.REFUSING, Phase.PREPARING)
 
         def relevant(word: Word) -> bool:
             if word.voter == me or word.view == language.views:
                 return False
             if word.kind == "proposal":
-                return word.view > view or (word.view == view and enters)
+                other = may_be_outvoted and word.view == 0 and word.block != block
+                return word.view > view or (word.view == view and enters) or other
             if word.kind == "prepare":
-                return phase is Phase.PREPARING and word.view == view and word.block == block
+                own = phase is Phase.PREPARING and word.block == block
+                return word.view == view and (own or (may_be_outvoted and word.block != block))
             if word.kind == "change":
                 return word.view > view or (word.view == view and phase is Phase.CHANGING)
             return False
@@ -144,20 +149,26 @@ class Member:
             yield Event("admit")
         if round_.phase is Phase.GATHERING and round_.proposal is not None and not round_.proposal.complete:
             yield Event("body")
+        block = language.names[round_.proposal.hash] if round_.proposal is not None else ""
         prepares: list[int] = []
+        others: list[int] = []
         asked: set[tuple[int, int]] = set()
         changes: dict[int, list[int | None]] = {voter: [None] for voter in range(SIZE)}
         for number in language.spell(heard):
             word = language.words[number]
-            if word.kind == "proposal":
+            if word.kind == "proposal" and word.view == round_.view == 0 and block:
+                others.insert(0, number)
+            elif word.kind == "proposal":
                 yield Event("hear", (number,))
             elif word.kind == "prepare":
-                prepares.append(number)
+                (prepares if word.block == block else others).append(number)
             elif primary(word.view) == self.position or (word.voter, word.view) not in asked:
                 asked.add((word.voter, word.view))
                 changes[word.voter].append(number)
         if prepares:
             yield Event("hear", tuple(prepares))
+        if others and language.words[others[0]].kind == "proposal":
+            yield Event("shown", tuple(others))
         choices: list[tuple[int, ...]] = [()]
         for voter in range(SIZE):
             choices = [(*some, *([one] if one is not None else [])) for some in choices for one in changes[voter]]
@@ -206,8 +217,10 @@ class Member:
         before = state.round.view, state.round.phase
         effects: list[Effect] = []
         for number in event.words:
-            word = self.language.words[number]
-            replica.receive(kit.NAMES[word.voter], self.language.real[number])
+            word, message = self.language.words[number], self.language.real[number]
+            if event.kind == "shown" and isinstance(message, PrePrepare):
+                message = Shown(replace(message, leaves=b""))
+            replica.receive(kit.NAMES[word.voter], message)
             effects += replica.settle()
         if event.kind == "wait" and (state.round.view, state.round.phase) == before:
             state.round.deadline_ms = None
@@ -243,6 +256,7 @@ class Member:
         """Drop others' votes: what was said can be heard again."""
         round_ = state.round
         round_.prepares, round_.commits, round_.view_changes = type(round_.prepares)(), type(round_.commits)(), {}
+        round_.others = {}
         round_.candidates = {
             digest: candidate
             for digest, candidate in sorted(round_.candidates.items())

@@ -41,6 +41,7 @@ def _lengths(engine: Engine, companies: int) -> Iterator[tuple[str, int, int]]:
         yield f"views of {what}", max(map(len, tally._votes.values()), default=0), VIEWS_KEPT
     yield "view changes", len(round_.view_changes), n
     yield "peers shown a proposal", len(round_.shown), companies
+    yield "other proposals shown", len(round_.others), companies
     yield "heights of checkpoints", len(state.checkpoints), K + DECISION_DELAY
     yield "checkpoints of a height", max(map(len, state.checkpoints.values()), default=0), companies
     yield "heights of own votes", len({height for height, _, _ in state.own}), 2 * K + 1

@@ -76,6 +76,13 @@ OTHERS = (
         "locks",
     ),
     Mutant(
+        "two-stories",
+        "who was told another story than the quorum stays with it",
+        (Edit(normal._take_other, "if round_.view != 0 or", "if True or"),),
+        "I6",
+        5743,
+    ),
+    Mutant(
         "free-payments",
         "whoever pays keeps the money",
         (Edit(money.pay, "Wallet(payer.home, payer.balance_fen - amount_fen)", "payer"),),

@@ -52,7 +52,7 @@ TRAPS = (
         "the primary's PREPARE counts beside its proposal",
         (
             Edit(normal.on_prepare, "if message.voter == round_.primary(message.view):", "if False:"),
-            Edit(normal._try_lock, "if vote.voter != primary", "if True"),
+            Edit(normal._backups, "if vote.voter != primary", "if True"),
             Edit(
                 certificates.check_prepared,
                 "any(vote.voter == primary for vote in certificate.prepares) or ",
