@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
+from contracts.catalogue import BY_NAME, BY_NUMBER, CONTRACTS, METHODS
 from contracts.contract import Business, Contract, Method, Role
-from contracts.library import BY_NAME, BY_NUMBER, CONTRACTS, METHODS
 from contracts.numbers import GOVERNANCE
 from ledger.block import Event
 from ledger.codec import Wire, decode, encode

@@ -41,6 +41,13 @@ class Code(IntEnum):
     CALL_TOO_DEEP = 13, "contracts call one another more than eight deep"
     CALL_REENTRANT = 14, "a contract is called while it waits for its own call"
     NAME_MALFORMED = 15, "a name must not hold control characters"
+    OUT_OF_RANGE = 16, "a number or a length does not fit the type that the contract gives it"
+    DIVISOR_NOT_POSITIVE = 17, "the contract divides by zero or by a negative number"
+    VALUE_MISSING = 18, "the contract relies on a record that is not there"
+    INDEX_OUT_OF_RANGE = 19, "the contract asks for a place that a list, text or byte string does not have"
+    KEY_MALFORMED = 20, "a name in a record's key holds a NUL character, or the key is longer than 511 bytes"
+    SCHEDULE_PAST = 21, "the contract schedules a call for a time that is not in the future"
+    RESULT_MALFORMED = 22, "another contract's method returns something else than this contract expects"
 
     ACCOUNT_EXISTS = 1001, "the account is registered already"
     ACCOUNT_UNKNOWN = 1002, "no such account"

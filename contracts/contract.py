@@ -65,6 +65,8 @@ class Method(Struct, frozen=True):
     run: Callable[[Host, Any], Any]
     summary: str
     """First line of its docstring."""
+    result: type[Wire] | None = None
+    """Struct around what it returns, by which another contract's expectation is held."""
 
 
 A = TypeVar("A", bound=Wire)

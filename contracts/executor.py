@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from contracts.catalogue import METHODS, REWARD
 from contracts.codes import Code
 from contracts.contract import COMPANY_ROLES, Business, Method
 from contracts.host import (
@@ -26,7 +27,6 @@ from contracts.host import (
     StateReader,
 )
 from contracts.identity import COMPANIES, KEYS, PERMISSIONS, permission_key
-from contracts.library import METHODS, REWARD
 from contracts.margin import RewardArgs
 from contracts.numbers import IDENTITY
 from contracts.system import BRANCH_HEADS, COUNTERS, FAILED_TURNS, DeviceCounter, FailedTurns, branch_key
@@ -140,7 +140,7 @@ def _run_transaction(
         host.enter(method, args)
     except Failure as failure:
         host.roll_back()
-        code = int(failure.code)
+        code = failure.code
     except Exception as error:
         raise OurError("contract-bug", f"transaction {transaction.id.hex()}: {error!r}") from error
     used = body.gas_limit - host.gas_left if host.gas_left > 0 else body.gas_limit
@@ -232,7 +232,7 @@ def _run_scheduled(host: Host, key: bytes, call: ScheduledCall) -> bytes | None:
         host.enter(method, decode(method.args, call.args))
     except Failure as failure:
         host.roll_back()
-        code = int(failure.code)
+        code = failure.code
     except Exception as error:
         raise OurError("contract-bug", f"scheduled call {contract}.{call.method}: {error!r}") from error
     used = call.gas_limit - max(host.gas_left, 0)

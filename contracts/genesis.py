@@ -5,9 +5,9 @@ from typing import Annotated, TypeVar
 from msgspec import Meta
 
 from contracts import books, identity, registry, seats, session, tariff
+from contracts.catalogue import METHODS
 from contracts.contract import COMPANY_ROLES, Role
 from contracts.host import TIMELINE, Decided, Table
-from contracts.library import METHODS
 from contracts.registry import Pile, PileKind
 from contracts.tariff import Caps, ServiceFee
 from ledger.codec import Wire, decode, encode

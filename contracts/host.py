@@ -1,10 +1,5 @@
 """The host: all that a contract can see and do.
 
-Contracts are Python functions for now; a later release moves them into a virtual machine that offers this same
-interface to a typed subset language. They are written so that they can be restated there: structs, integers, bytes
-and text; declared maps as the only storage; no floats, clock, chance or environment; values in the state are
-canonical encodings of Wire structs.
-
 Gas is a limit on resources, not money: one unit is about a nanosecond of the work on the machine that the schedule
 was measured on. Every call of the host charges before it works; a call that fails keeps nothing but its receipt, and
 its gas stays charged.
@@ -18,7 +13,7 @@ import msgspec
 
 from contracts.codes import Code
 from ledger.block import Event
-from ledger.codec import Wire, encode
+from ledger.codec import Wire, decode, encode
 from ledger.errors import OurError, PeerError
 from ledger.genesis import Parameters
 from ledger.keys import Scheme, check_public_key, verify
@@ -67,9 +62,9 @@ class StateReader(Protocol):
 class Failure(Exception):  # noqa: N818 - a failed call is an outcome, not an error of this program
     """A call that changes nothing; carries the numeric code of its receipt."""
 
-    def __init__(self, code: Code) -> None:
-        super().__init__(code.label)
-        self.code = code
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {int(code)}")
+        self.code = int(code)
 
 
 class Table(Generic[V]):
@@ -127,6 +122,16 @@ class Decided(Wire):
 
 TIMELINE = Table(SYSTEM, b"v", Decided)
 """One entry, under the empty key: who votes on the next blocks, and within which limits."""
+
+
+def _as(value: Wire, kind: type[V], code: Code) -> V:
+    """A value in another contract's type of it: from the caller's words, not from the one that it is told by. Fails
+    with `code` if it is none.
+    """
+    try:
+        return decode(kind, encode(value))
+    except PeerError as error:
+        raise Failure(code) from error
 
 
 class Host:
@@ -289,10 +294,14 @@ class Host:
         self.charge(EMIT_GAS + len(raw) * BYTE_GAS)
         self.events.append(Event(self.contract, name, raw))
 
-    def call(self, contract: int, method: str, args: Wire) -> Any:
-        """Call another contract, which sees this one as its caller; returns what the method returns."""
+    def call(self, contract: int, method: str, args: Wire, expects: type[Wire] | None = None) -> Any:
+        """Call another contract, which sees this one as its caller; returns what the method returns. `expects` is the
+        struct around the result that the caller was written for.
+        """
         self.charge(CALL_GAS)
-        callee = self._methods[contract, method]
+        callee = self._methods.get((contract, method))
+        if callee is None:
+            raise Failure(Code.METHOD_UNKNOWN)
         if len(self._stack) >= CALL_DEPTH_MAX:
             raise Failure(Code.CALL_TOO_DEEP)
         if contract in self._stack:
@@ -302,10 +311,15 @@ class Host:
         saved = self.contract, self.caller, self.company
         self.contract, self.caller, self.company = contract, self.contract.to_bytes(4, "big"), None
         self._stack.append(contract)
-        result = callee.run(self, args)
+        result = callee.run(self, args if type(args) is callee.args else _as(args, callee.args, Code.ARGS_MALFORMED))
         self._stack.pop()
         self.contract, self.caller, self.company = saved
-        return result
+        if expects is None or callee.result is expects:
+            return result
+        if callee.result is None:
+            raise Failure(Code.RESULT_MALFORMED)
+        around = callee.result(result) if callee.result.__struct_fields__ else callee.result()
+        return getattr(_as(around, expects, Code.RESULT_MALFORMED), "a0", None)
 
     def schedule(self, due_ms: int, call_id: bytes, method: str, args: Wire, gas_limit: int) -> None:
         """Have the chain call a method of this contract in the first block at or after `due_ms`, a time in the future.
@@ -313,7 +327,7 @@ class Host:
         `call_id` is the contract's own name for it (32 bytes), used once per due time.
         """
         if due_ms <= self.now_ms:
-            raise OurError("schedule-past", f"contract {self.contract} schedules {method} for the past")
+            raise Failure(Code.SCHEDULE_PAST)
         self.charge(SCHEDULE_GAS)
         entry = ScheduledCall(method, encode(args), gas_limit)
         with self._as_system() as contract:

@@ -18,10 +18,10 @@ from msgspec import Meta
 
 from contracts.codes import Code
 from contracts.contract import COMPANY_ROLES, Business, Contract, Role
+from contracts.digests import own_key_digest
 from contracts.host import ITERATE_MAX, Host, Table
 from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, REGISTRY, TARIFF
 from ledger.codec import Wire
-from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme
 from ledger.transaction import Branch
 from ledger.units import U32, Name, PublicKey, Signature
@@ -185,11 +185,6 @@ _ACCOUNT_REGISTERED = CONTRACT.event("identity.account-registered", AccountRegis
 KEY_ADDED = CONTRACT.event("identity.key-added", KeyChanged)
 KEY_REVOKED = CONTRACT.event("identity.key-revoked", KeyChanged)
 _PERMISSION_CHANGED = CONTRACT.event("identity.permission-changed", PermissionChanged)
-
-
-def own_key_digest(chain_id: bytes, company: str, key: bytes) -> bytes:
-    """What the holder of a key signs so that a company may register it: as its own, an account's or a pile's."""
-    return sm3(Tag.OWN_KEY, chain_id, len(key).to_bytes(1, "big") + key + company.encode())
 
 
 # ── methods ───────────────────────────────────────────────────────────────────────────────────────────────────────────

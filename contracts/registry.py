@@ -115,7 +115,7 @@ class RegisterArgs(Wire):
     registers_wh: Annotated[tuple[U63, ...], Meta(min_length=1, max_length=CONNECTORS_MAX)]
     """Where each connector's register stands."""
     proof: Signature
-    """By the pile's key, over `contracts.identity.own_key_digest`."""
+    """By the pile's key, over `contracts.digests.own_key_digest`."""
 
 
 class InspectArgs(Wire):

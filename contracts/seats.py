@@ -17,13 +17,13 @@ from msgspec.structs import replace
 
 from contracts.codes import Code
 from contracts.contract import COMPANY_ROLES, Business, Contract
+from contracts.digests import node_key_digest, vote_key_digest
 from contracts.host import Host, Table
 from contracts.identity import KeyArgs
 from contracts.numbers import GOVERNANCE, IDENTITY
 from ledger.codec import Wire
 from ledger.errors import OurError
 from ledger.genesis import Parameters
-from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme
 from ledger.terms import OBSERVERS_MAX, Observer, Terms, Timeline
 from ledger.transaction import Branch
@@ -125,16 +125,6 @@ class TermsDecided(Wire):
 
 
 _TERMS_DECIDED = CONTRACT.event("governance.terms-decided", TermsDecided)
-
-
-def vote_key_digest(chain_id: bytes, company: str, vote_key: bytes) -> bytes:
-    """What proves that a company holds the vote key that it registers."""
-    return sm3(Tag.VOTE_KEY, chain_id, len(vote_key).to_bytes(1, "big") + vote_key + company.encode())
-
-
-def node_key_digest(chain_id: bytes, company: str, node_key: bytes) -> bytes:
-    """What proves that a company holds the TLS key that it names."""
-    return sm3(Tag.NODE_KEY, chain_id, node_key + company.encode())
 
 
 # ── methods ───────────────────────────────────────────────────────────────────────────────────────────────────────────

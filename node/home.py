@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from contracts.seats import node_key_digest
+from contracts.digests import node_key_digest
 from ledger.codec import decode
 from ledger.errors import ClientError, PeerError
 from ledger.genesis import Genesis

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from contracts import abi, executor, views
 from contracts.books import Book, Wallet
 from contracts.contract import Role
+from contracts.digests import own_key_digest
 from contracts.genesis import (
     AccountSetup,
     CompanySetup,
@@ -15,7 +16,6 @@ from contracts.genesis import (
     PileSetup,
     genesis_state,
 )
-from contracts.identity import own_key_digest
 from contracts.memory import MemoryState
 from contracts.registry import MeterState, Pile, PileKind, PileState
 from contracts.session import Session

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from contracts import seats, views
+from contracts import digests, views
 from contracts.abi import GOVERNANCE_GAS_LIMIT
 from contracts.contract import Role
 from ledger.block import Receipt
@@ -42,7 +42,7 @@ def approve(chain: Chain, voter: str, proposed: Receipt) -> int:
 def vote_key_call(company: str, label: str, method: str = "register_vote_key", sender: str = "") -> Call:
     """Registration of a vote key, as its node would make it."""
     holder = signer(label)
-    proof = holder.sign(seats.vote_key_digest(CHAIN_ID, company, holder.public_key))
+    proof = holder.sign(digests.vote_key_digest(CHAIN_ID, company, holder.public_key))
     return governance(sender or company, method, vote_key=holder.public_key, proof=proof)
 
 
@@ -55,7 +55,7 @@ def set_node(chain: Chain, company: str, label: str, address: str = "here:26656"
     """A company names its node, with the node's own word; the code."""
     holder = signer(label)
     node_key = holder.public_key[1:]
-    proof = holder.sign(seats.node_key_digest(CHAIN_ID, company, node_key))
+    proof = holder.sign(digests.node_key_digest(CHAIN_ID, company, node_key))
     return chain.block(governance(company, "set_node", node_key=node_key, address=address, proof=proof))[0].code
 
 

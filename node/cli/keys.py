@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from contracts import abi
-from contracts.identity import own_key_digest
+from contracts.digests import own_key_digest
 from ledger.keys import Scheme, SoftSigner, scheme_of
 from node.cli.options import Format, HomeOption, OutputOption, emit, home_of
 from node.home import read_genesis

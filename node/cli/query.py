@@ -3,8 +3,8 @@
 from typing import Any
 
 from contracts import abi, views
+from contracts.catalogue import BY_NUMBER
 from contracts.codes import describe
-from contracts.library import BY_NUMBER
 from ledger.block import Header, Receipt, Result
 from ledger.codec import decode_trusted, encode
 from ledger.errors import ClientError, PileChainError

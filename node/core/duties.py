@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from contracts import abi, seats, views
+from contracts import abi, digests, views
 from contracts.codes import describe
 from ledger.block import Receipt
 from ledger.codec import decode_trusted, encode
@@ -164,7 +164,7 @@ class Duties:
 
 def vote_key_args(chain_id: bytes, company: str, signer: SoftSigner) -> dict[str, Any]:
     """Arguments of `governance.register_vote_key` and `renew_vote_key`."""
-    proof = signer.sign(seats.vote_key_digest(chain_id, company, signer.public_key))
+    proof = signer.sign(digests.vote_key_digest(chain_id, company, signer.public_key))
     return {"vote_key": signer.public_key, "proof": proof}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from contracts import abi, codes, views
 from contracts.books import Book
+from contracts.catalogue import BY_NUMBER
 from contracts.host import StateReader
-from contracts.library import BY_NUMBER
 from contracts.numbers import REGISTRY
 from contracts.registry import Pile, PileEvent
 from ledger.block import Event, Receipt

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from contracts import abi, seats, views
+from contracts import abi, digests, views
 from contracts.contract import Business, Role
 from contracts.memory import MemoryState
 from contracts.registry import MeterState
@@ -150,7 +150,7 @@ class Day:
         node, fresh, renewed, liar = (signer(label) for label in ("a node", "fresh", "renewed", "vote Lab"))
         node_key = node.public_key[1:]
         vote_keys = [
-            {"vote_key": key.public_key, "proof": key.sign(seats.vote_key_digest(bytes(32), "SGCC", key.public_key))}
+            {"vote_key": key.public_key, "proof": key.sign(digests.vote_key_digest(bytes(32), "SGCC", key.public_key))}
             for key in (fresh, renewed)
         ]
         votes = []
@@ -172,7 +172,7 @@ class Day:
             ("renew_vote_key", vote_keys[1]),
             ("accuse", {"evidence": equivocation(liar.public_key, votes[0], votes[1])}),
         ]
-        proof = node.sign(seats.node_key_digest(bytes(32), "SGCC", node_key))
+        proof = node.sign(digests.node_key_digest(bytes(32), "SGCC", node_key))
         calls.append(("set_node", {"node_key": node_key, "address": "here:1", "proof": proof}))
         return [Call("SGCC", "governance", method, fields) for method, fields in calls]
 

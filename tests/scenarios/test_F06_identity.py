@@ -8,7 +8,8 @@ from msgspec.structs import replace
 from contracts import abi, views
 from contracts.codes import describe
 from contracts.contract import Business, Role
-from contracts.identity import AccountRegistered, own_key_digest
+from contracts.digests import own_key_digest
+from contracts.identity import AccountRegistered
 from contracts.money import PayArgs
 from ledger.block import Receipt
 from tests.consortium import Call, Chain, found, key, pile, proof, signer

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from contracts import seats, views
+from contracts import digests, views
 from contracts.codes import Code
 from contracts.identity import KEYS
 from ledger.terms import DECISION_DELAY
@@ -49,7 +49,7 @@ def test_F07_every_epoch_takes_the_fresh_keys_that_are_registered():
 def test_F07_a_vote_key_is_proven_new_and_nobody_elses():
     chain = Chain()
     stolen = signer("stolen")
-    proof = stolen.sign(seats.vote_key_digest(CHAIN_ID, "Lab", stolen.public_key))
+    proof = stolen.sign(digests.vote_key_digest(CHAIN_ID, "Lab", stolen.public_key))
     fields: dict[str, Any] = {"vote_key": stolen.public_key, "proof": proof}
     assert chain.call("Grid", "governance.register_vote_key", **fields).code == Code.VOTE_KEY_UNPROVEN
     assert vote_key(chain, "Grid", "Teld") == Code.KEY_TAKEN, "a company's key is no vote key"

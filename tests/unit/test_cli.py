@@ -6,7 +6,8 @@ import pytest
 
 from contracts import abi
 from contracts.contract import Role
-from contracts.identity import PermitArgs, own_key_digest
+from contracts.digests import own_key_digest
+from contracts.identity import PermitArgs
 from contracts.tariff import FeeArgs
 from ledger.charging import OpenArgs
 from ledger.codec import decode

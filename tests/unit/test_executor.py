@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from contracts import executor, views
+from contracts.catalogue import METHODS
 from contracts.codes import Code, describe, markdown
 from contracts.contract import Business, Contract, Role
 from contracts.host import SCHEDULE, TIMELINE, Decided, Failure, Host, ScheduledCall, Table, schedule_key
-from contracts.library import METHODS
 from contracts.memory import MemoryState
 from contracts.system import branch_heads, failed_turns
 from contracts.tariff import ServiceFee
@@ -304,7 +304,7 @@ def test_F20_depth_is_bounded():
     host._stack[:] = range(100, 108)
     with pytest.raises(Failure) as failed:
         host.call(2, "reward", Number(1))
-    assert failed.value.code is Code.CALL_TOO_DEEP
+    assert failed.value.code == Code.CALL_TOO_DEEP
 
 
 # ── codes ─────────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ from sqlalchemy import event, select
 from sqlalchemy.exc import OperationalError
 
 from contracts import views
-from contracts.library import BY_NUMBER
+from contracts.catalogue import BY_NUMBER
 from contracts.numbers import REGISTRY
 from contracts.registry import PILES, Pile, PileEvent, PileServiceSet
 from ledger.block import Event

@@ -41,6 +41,8 @@ REPLICATED = ("ledger", "consensus", "contracts")
 """Rooms whose results all validators must reproduce bit by bit."""
 
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "compile", "__import__", "breakpoint"}
+PRINTED = ROOT / "contracts" / "vm" / "generator.py"
+"""Runs what it has printed itself, from positions alone: the contracts' fast engine."""
 SEEDED_CALLS = {"hash", "id"}  # differ from process to process (PYTHONHASHSEED, addresses)
 
 # In pieces, so that this file does not find itself.
@@ -167,7 +169,9 @@ def test_public_names_say_what_they_are_for():
 
 def test_pure_code_is_pure():
     # lint-imports sees what a module imports by way of others; this sees calls that need no import.
-    assert [f"{place(path, at)} {what}" for path in pure_files() for at, what in impurities(tree_of(path))] == []
+    found = [(path, at, what) for path in pure_files() for at, what in impurities(tree_of(path))]
+    assert [what for path, _, what in found if path == PRINTED] == ["exec", "compile"]
+    assert [f"{place(path, at)} {what}" for path, at, what in found if path != PRINTED] == []
 
 
 def test_replicated_code_counts_in_integers():

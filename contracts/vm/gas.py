@@ -1,0 +1,156 @@
+"""What running costs: one unit is about a nanosecond of the generated code on the machine that the schedule was
+measured on (`bench/gas.py`).
+
+A block pays for its own statements when it is entered, whichever of their parts are then computed; blocks within it pay
+for themselves. What depends on sizes is paid for when it happens, before it happens, by the host. So both engines
+charge the same, at the same points.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct as Plain
+
+from contracts.vm import tree
+from contracts.vm.functions import HOST_FUNCTIONS
+from contracts.vm.tree import Block, Expr, Statement
+
+
+class Schedule(Plain, frozen=True):
+    """A version of the prices. What is on a chain keeps its meaning: new prices are a new version."""
+
+    version: int
+    entry: int
+    """Entering a block."""
+    nodes: dict[type, int]
+    """Of a node alone."""
+    part: int
+    """Of each field, item, argument, change, or part of a key."""
+    nanogas_per_byte: int
+    """Copying bytes, characters or items, in thousandths of a unit."""
+    per_item: int
+    """Looking at an item of a list in Contains; four times that in SortedSet."""
+
+
+SCHEDULE_1 = Schedule(
+    version=1,
+    entry=40,
+    nodes={
+        tree.Const: 5,
+        tree.Blob: 5,
+        tree.Get: 5,
+        tree.Arith: 40,
+        tree.Compare: 40,
+        tree.And: 15,
+        tree.Or: 15,
+        tree.Not: 10,
+        tree.Choose: 15,
+        tree.Len: 40,
+        tree.Index: 100,
+        tree.Slice: 200,
+        tree.Concat: 200,
+        tree.Contains: 150,
+        tree.SortedSet: 400,
+        tree.ListOf: 40,
+        tree.WithItem: 200,
+        tree.Make: 100,
+        tree.Field: 20,
+        tree.With: 150,
+        tree.Absent: 5,
+        tree.IsAbsent: 20,
+        tree.OrElse: 25,
+        tree.Present: 25,
+        tree.Load: 200,
+        tree.Decode: 1_000,
+        tree.Call: 120,
+        tree.Invoke: 500,
+        tree.Host: 60,
+        tree.Fail: 1_000,
+        tree.Set: 10,
+        tree.Do: 5,
+        tree.Store: 200,
+        tree.Delete: 100,
+        tree.Emit: 100,
+        tree.Schedule: 500,
+        tree.Cancel: 100,
+        tree.If: 15,
+        tree.While: 15,
+        tree.For: 60,
+        tree.Count: 100,
+        tree.Walk: 1_000,
+        tree.Break: 5,
+        tree.Continue: 5,
+        tree.Return: 20,
+    },
+    part=30,
+    nanogas_per_byte=250,
+    per_item=40,
+)
+
+
+def block_gas(schedule: Schedule, block: Block, condition: Expr | None = None) -> int:
+    """Gas at the entry of a block; of a While's body with the condition that is computed once more after it."""
+    again = expr_gas(schedule, condition) if condition is not None else 0
+    return schedule.entry + again + sum(_statement_gas(schedule, statement) for statement in block)
+
+
+def expr_gas(schedule: Schedule, node: Expr) -> int:
+    """Gas of an expression with all its parts."""
+    parts, own = _parts(node), schedule.nodes[type(node)]
+    if isinstance(node, tree.Host):
+        own += HOST_FUNCTIONS[node.function].gas
+    if isinstance(node, tree.Make | tree.ListOf | tree.With | tree.Load | tree.Call | tree.Invoke | tree.Host):
+        own += schedule.part * len(parts)
+    return own + sum(expr_gas(schedule, part) for part in parts)
+
+
+def _statement_gas(schedule: Schedule, statement: Statement) -> int:
+    parts = _statement_parts(statement)
+    return schedule.nodes[type(statement)] + sum(expr_gas(schedule, part) for part in parts)
+
+
+def _parts(node: Expr) -> Sequence[Expr]:
+    """The expressions directly within an expression, in the order in which they are computed."""
+    match node:
+        case tree.Arith(_, left, right) | tree.Compare(_, left, right):
+            return (left, right)
+        case tree.And(left, right) | tree.Or(left, right) | tree.Concat(left, right):
+            return (left, right)
+        case tree.Contains(left, right) | tree.Index(left, right) | tree.OrElse(left, right):
+            return (left, right)
+        case tree.Choose(first, second, third) | tree.Slice(first, second, third) | tree.WithItem(first, second, third):
+            return (first, second, third)
+        case tree.Not(operand) | tree.Len(operand) | tree.SortedSet(operand) | tree.IsAbsent(operand):
+            return (operand,)
+        case tree.Present(operand) | tree.Field(operand, _) | tree.Decode(_, operand):
+            return (operand,)
+        case tree.ListOf(_, parts) | tree.Make(_, parts) | tree.Load(_, parts) | tree.Call(_, parts):
+            return parts
+        case tree.Invoke(_, parts) | tree.Host(_, parts):
+            return parts
+        case tree.With(_, changes):
+            return tuple(change.value for change in changes)
+    return ()
+
+
+def _statement_parts(statement: Statement) -> Iterable[Expr]:
+    """The expressions directly within a statement, without those of its blocks."""
+    match statement:
+        case tree.Set(_, value) | tree.Do(value) | tree.Emit(_, value):
+            return (value,)
+        case tree.Store(_, key, value):
+            return (*key, value)
+        case tree.Delete(_, key):
+            return key
+        case tree.Schedule(due_ms, call_id, _, args):
+            return (due_ms, call_id, *args)
+        case tree.Cancel(first, second) | tree.Count(_, first, second, _):
+            return (first, second)
+        case tree.If(condition, _, _) | tree.While(condition, _):
+            return (condition,)
+        case tree.For(_, items, _):
+            return (items,)
+        case tree.Walk(_, prefix, _, _, _, _):
+            return prefix
+        case tree.Return(value):
+            return value
+    return ()

@@ -1,0 +1,157 @@
+"""What both engines call where a node needs more than an operator of Python: checks, sizes paid for, the host's
+functions.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from contracts.codes import Code
+from contracts.digests import node_key_digest, own_key_digest, vote_key_digest
+from contracts.host import Failure, Host
+from contracts.vm.gas import Schedule
+from contracts.vm.operators import Op
+from ledger.charging import reading_digest
+from ledger.codec import Wire, decode
+from ledger.errors import PeerError
+from ledger.hashing import Tag, sm3
+from ledger.keys import Scheme
+
+DIGEST_BYTE_GAS = 6
+"""SM3 takes in a byte in about as many nanoseconds."""
+_ITEM_BYTES = 8
+"""Of a list: a reference."""
+
+
+def out_of_range() -> NoReturn:
+    """A number or length does not fit."""
+    raise Failure(Code.OUT_OF_RANGE)
+
+
+def missing() -> NoReturn:
+    """A struct that had to be there is not."""
+    raise Failure(Code.VALUE_MISSING)
+
+
+def out_of_gas() -> NoReturn:
+    """The limit is reached."""
+    raise Failure(Code.OUT_OF_GAS)
+
+
+def fail(host: Host, code: int) -> NoReturn:
+    """The contract ends the call with one of its own codes."""
+    raise Failure(1000 * host.contract + code)
+
+
+def arith(op: Op, left: int, right: int) -> int:
+    """Arithmetic as the tree means it."""
+    match op:
+        case Op.ADD:
+            return left + right
+        case Op.SUB:
+            return left - right
+        case Op.MUL:
+            return left * right
+        case Op.MIN:
+            return min(left, right)
+        case Op.MAX:
+            return max(left, right)
+    if right <= 0:
+        raise Failure(Code.DIVISOR_NOT_POSITIVE)
+    match op:
+        case Op.DIV_FLOOR:
+            return left // right
+        case Op.DIV_CEIL:
+            return -(-left // right)
+        case Op.DIV_HALF_UP:
+            return (2 * left + right) // (2 * right)
+    return left % right
+
+
+def index(row: Any, place: int) -> Any:
+    """An item of a list, a byte of bytes."""
+    if not 0 <= place < len(row):
+        raise Failure(Code.INDEX_OUT_OF_RANGE)
+    return row[place]
+
+
+class Operations:
+    """Those that cost by size, at one schedule's prices."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._nanogas = schedule.nanogas_per_byte
+        self._per_item = schedule.per_item
+
+    def _charge(self, host: Host, row: Any, length: int) -> None:
+        size = length * _ITEM_BYTES if isinstance(row, tuple) else length
+        host.charge(size * self._nanogas // 1000)
+
+    def part(self, host: Host, row: Any, begin: int, end: int) -> Any:
+        """A slice: exactly what was asked for, or a failure."""
+        if not 0 <= begin <= end <= len(row):
+            raise Failure(Code.INDEX_OUT_OF_RANGE)
+        self._charge(host, row, end - begin)
+        return row[begin:end]
+
+    def joined(self, host: Host, left: Any, right: Any) -> Any:
+        """Two in one."""
+        self._charge(host, left, len(left) + len(right))
+        return left + right
+
+    def contains(self, host: Host, row: Any, item: Any) -> bool:
+        """Whether an item is in a list."""
+        host.charge(len(row) * self._per_item)
+        return item in row
+
+    def sorted_set(self, host: Host, row: Any) -> Any:
+        """Distinct items in order."""
+        host.charge(4 * len(row) * self._per_item)
+        return tuple(sorted(set(row)))
+
+    def with_item(self, host: Host, row: Any, place: int, item: Any) -> Any:
+        """Another item in one place."""
+        if not 0 <= place < len(row):
+            raise Failure(Code.INDEX_OUT_OF_RANGE)
+        self._charge(host, row, len(row))
+        return (*row[:place], item, *row[place + 1 :])
+
+    def decoded(self, host: Host, struct: type[Wire], data: bytes) -> Wire | None:
+        """A struct of its canonical bytes, or None."""
+        self._charge(host, data, 8 * len(data))
+        try:
+            return decode(struct, data)
+        except PeerError:
+            return None
+
+
+# ── what the host lends, in the order of `contracts.vm.functions.HOST_FUNCTIONS` ──────────────────────────────────────
+
+
+def _key_is_sound(host: Host, key: bytes, schemes: Sequence[int]) -> bool:
+    return host.key_is_sound(key, frozenset(Scheme(scheme) for scheme in schemes))
+
+
+def _digest(host: Host, data: bytes) -> bytes:
+    host.charge(len(data) * DIGEST_BYTE_GAS)
+    return sm3(Tag.CONTRACT_DATA, data)
+
+
+LENT: tuple[Callable[..., Any], ...] = (
+    lambda host: host.caller,
+    lambda host: host.company or "",
+    lambda host: host.call_id,
+    lambda host: host.chain_id,
+    lambda host: host.height,
+    lambda host: host.now_ms,
+    Host.verify,
+    _key_is_sound,
+    _digest,
+    lambda host, company, key: own_key_digest(host.chain_id, company, key),
+    lambda host, company, key: vote_key_digest(host.chain_id, company, key),
+    lambda host, company, key: node_key_digest(host.chain_id, company, key),
+    lambda _, reading: reading_digest(reading),
+    lambda _, text: text.encode(),
+    lambda _, number: number.to_bytes(1, "big"),
+    lambda _, number: number.to_bytes(4, "big"),
+    lambda _, number: number.to_bytes(8, "big"),
+    lambda _, text: bool(text) and min(text) >= " ",
+)

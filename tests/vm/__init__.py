@@ -1,0 +1,1 @@
+"""Both engines of the contract machine on random programs."""
