@@ -119,6 +119,12 @@ def encode_args(contract: str, method: str, args: Wire) -> EncodedCall:
     return EncodedCall(found.contract, found.name, found.branch, found.expiry_class, encode(args), gas_limit)
 
 
+def encode_described(method: MethodDescription, args: Wire) -> EncodedCall:
+    """A call of a method that is described, of whichever contract."""
+    gas_limit = GOVERNANCE_GAS_LIMIT if method.number == GOVERNANCE else GAS_LIMIT
+    return EncodedCall(method.number, method.method, method.branch, method.expiry_class, encode(args), gas_limit)
+
+
 def decode_args(contract: int, method: str, args: bytes) -> Wire:
     """Argument struct of a transaction.
 

@@ -19,6 +19,3 @@ METHODS: dict[tuple[int, str], Method] = {
     (contract.number, method.name): method for contract in CONTRACTS for method in contract.methods.values()
 }
 """By contract number and method name: what the executor and calls between contracts look up."""
-
-REWARD = METHODS[money.CONTRACT.number, margin.reward.__name__]
-"""What the executor calls after a non-empty block."""

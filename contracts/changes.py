@@ -1,14 +1,20 @@
 """Contract 6, governance, its third part: what the companies can decide, whether it is possible, and what it does."""
 
+from enum import IntEnum
+from typing import Annotated
+
+from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.codes import Code
 from contracts.companies import AdmitArgs, CompanyRoles, ReplaceKeysArgs
 from contracts.host import Host, Table
 from contracts.identity import CompanyArgs
+from contracts.installing import install
 from contracts.margin import CloseArgs
 from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, TARIFF
 from contracts.seats import (
+    CONTRACT,
     SEATS,
     decide,
     drop_next_key,
@@ -20,7 +26,7 @@ from ledger.codec import Wire
 from ledger.genesis import Parameters
 from ledger.terms import Observer
 from ledger.transaction import TRANSACTION_BYTES_MAX
-from ledger.units import U63, Name, PublicKey
+from ledger.units import U32, U63, Hash, Name, PublicKey
 from ledger.validators import Validator
 
 BLOCK_GAS_MIN = 100_000_000
@@ -32,47 +38,69 @@ FIXED = ("expiry_max_ms", "device_expiry_max_ms", "session_start_max_ms")
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Admit(Wire, tag=1):
-    """A company joins: with a voice and its business, not yet with a node (`governance.set_node`) or a vote."""
+class Kind(IntEnum):
+    """Kinds of change."""
 
-    company: Name
+    ADMIT = 1
+    """A company joins: with a voice and its business, not yet with a node (`governance.set_node`) or a vote."""
+    GIVE_VOTE = 2
+    """An observer, or a suspended company, votes from now on, with the vote key that it has registered."""
+    SUSPEND = 3
+    """A company votes no more until it is given its vote again; its node may follow the chain."""
+    REMOVE = 4
+    """A company that has settled everything leaves; its margin stays locked for a while."""
+    REPLACE_KEYS = 5
+    """A company's keys are lost or stolen: one takes the place of all of them."""
+    SET_PARAMETERS = 6
+    """Other limits."""
+    INSTALL = 7
+    """A contract's code rules under a number from a height on: a new contract, or a new version of one."""
+
+
+class Admission(Wire):
+    """What a company joins with."""
+
     display_name: Name
     roles: CompanyRoles
     company_key: PublicKey
 
 
-class GiveVote(Wire, tag=2):
-    """An observer, or a suspended company, votes from now on, with the vote key that it has registered."""
+class NewKey(Wire):
+    """The key that replaces all others."""
 
-    company: Name
-
-
-class Suspend(Wire, tag=3):
-    """A company votes no more until it is given its vote again; its node may follow the chain."""
-
-    company: Name
-
-
-class Remove(Wire, tag=4):
-    """A company that has settled everything leaves; its margin stays locked for a while."""
-
-    company: Name
-
-
-class ReplaceKeys(Wire, tag=5):
-    """A company's keys are lost or stolen: this one takes the place of all of them."""
-
-    company: Name
     company_key: PublicKey
 
 
-class SetParameters(Wire, tag=6):
-    """Other limits."""
+class Installation(Wire):
+    """A code, which is kept on the chain with its text while its proposal waits."""
 
-    parameters: Parameters
+    number: U32
+    code_hash: Hash
+    from_height: U63
+    """The next block's if that is later."""
 
 
-Change = Admit | GiveVote | Suspend | Remove | ReplaceKeys | SetParameters
+class Installed(Wire):
+    """Event `governance.installed`: a code will rule."""
+
+    number: U32
+    code_hash: Hash
+    from_height: U63
+
+
+INSTALLED = CONTRACT.event("governance.installed", Installed)
+
+
+class Change(Wire):
+    """One of them, with what it needs."""
+
+    kind: Kind
+    company: Annotated[str, Meta(max_length=64)]
+    """Whom it is about; empty for parameters and codes."""
+    admission: Admission | None = None
+    key: NewKey | None = None
+    parameters: Parameters | None = None
+    installation: Installation | None = None
 
 
 class Replaced(Wire):
@@ -92,31 +120,36 @@ def check(host: Host, change: Change) -> None:
     a settled claim) only that asks.
     """
     match change:
-        case Admit(company, display_name, roles, company_key):
+        case Change(Kind.ADMIT, company, Admission(display_name, roles, company_key)):
             host.call(IDENTITY, "check_admission", AdmitArgs(company, display_name, roles, company_key))
-        case ReplaceKeys(company, company_key):
+        case Change(Kind.REPLACE_KEYS, company, None, NewKey(company_key)):
             host.call(IDENTITY, "check_replacement", ReplaceKeysArgs(company, company_key))
-        case SetParameters(parameters):
+        case Change(Kind.SET_PARAMETERS, parameters=Parameters() as parameters):
             _check_parameters(host, parameters)
-        case GiveVote(company) | Suspend(company) | Remove(company):
+        case Change(Kind.INSTALL):
+            pass  # the code is judged already
+        case Change(_, company):
             host.call(IDENTITY, "company_key", CompanyArgs(company))
 
 
 def enact(host: Host, change: Change) -> None:
     """Make a change that was decided. Fails where it has become impossible."""
     match change:
-        case Admit(company, display_name, roles, company_key):
+        case Change(Kind.ADMIT, company, Admission(display_name, roles, company_key)):
             host.call(IDENTITY, "admit_company", AdmitArgs(company, display_name, roles, company_key))
             host.call(MONEY, "open_book", CompanyArgs(company))
-        case GiveVote(company):
+        case Change(Kind.GIVE_VOTE, company):
             _give_vote(host, company)
-        case Suspend(company):
+        case Change(Kind.SUSPEND, company):
             _suspend(host, company)
-        case Remove(company):
+        case Change(Kind.REMOVE, company):
             _remove(host, company)
-        case ReplaceKeys(company, company_key):
+        case Change(Kind.REPLACE_KEYS, company, None, NewKey(company_key)):
             _replace_keys(host, company, company_key)
-        case SetParameters(parameters):
+        case Change(Kind.INSTALL, installation=Installation(number, code_hash, from_height)):
+            height = install(host, number, code_hash, from_height)
+            host.emit(INSTALLED, Installed(number, code_hash, height))
+        case Change(Kind.SET_PARAMETERS, parameters=Parameters() as parameters):
             timeline = host.timeline
             terms = timeline[-1]
             decide(host, timeline, terms.validators.validators, terms.observers, parameters)

@@ -48,6 +48,13 @@ class Code(IntEnum):
     KEY_MALFORMED = 20, "a name in a record's key holds a NUL character, or the key is longer than 511 bytes"
     SCHEDULE_PAST = 21, "the contract schedules a call for a time that is not in the future"
     RESULT_MALFORMED = 22, "another contract's method returns something else than this contract expects"
+    NOT_GOVERNANCE = 23, "who votes and within which limits only the governance contract may ask and decide"
+    CODE_REFUSED = 24, "the verifier refuses the contract's code; `pilechain contract verify` says why"
+    CODE_UNKNOWN = 25, "no such code is kept: it was never proposed, or its proposal has lapsed"
+    TABLES_CHANGED = (
+        26,
+        "the code leaves out a table of the contract or gives it other types; a new layout takes a new mark",
+    )
 
     ACCOUNT_EXISTS = 1001, "the account is registered already"
     ACCOUNT_UNKNOWN = 1002, "no such account"
@@ -65,6 +72,9 @@ class Code(IntEnum):
     COMPANY_EXISTS = 1010, "a company has or had this name"
     COMPANIES_TOO_MANY = 1011, "there are or were as many companies as decisions can walk through"
     KEY_UNPROVEN = 1012, "the proof is not the key's own signature for this company; `pilechain keys prove` makes one"
+    MEMBER_UNKNOWN = 1013, "no such company"
+    COMPANY_NAME_MALFORMED = 1014, "a name must not hold control characters"
+    HOME_LEFT = 1015, "the account's home operator has left the consortium"
 
     WALLET_UNKNOWN = 2001, "the sender has no wallet"
     PAYEE_UNKNOWN = 2002, "the payee has no wallet"
@@ -95,10 +105,10 @@ class Code(IntEnum):
     CONNECTOR_UNKNOWN = 3006, "the pile has no such connector; they are numbered from 1"
     CONNECTOR_TAKEN = 3007, "the connector has a session"
     METER_UNVERIFIED = 3008, "no lab has verified the meter; a private pile may be used if the opening accepts it"
-    DEVICE_WRONG = 3009, "the sender is not the pile's key"
     READING_GAP = 3010, "the meter does not begin where its last reading ended"
     PILE_MALFORMED = 3011, "the pile's record contradicts itself"
     NOT_PILE_OWNER = 3012, "only the pile's owner may do this"
+    PILE_NAME_MALFORMED = 3013, "a name must not hold control characters"
 
     TARIFF_MALFORMED = 4001, "the tariff's periods do not form a day, or a purchase price is above its energy price"
     TARIFF_NOTICE = 4002, "a tariff must be published earlier than this before it begins"
@@ -110,6 +120,7 @@ class Code(IntEnum):
     GRID_COMPANY_UNKNOWN = 4008, "the tariff names no grid company of the consortium"
     REGIONS_TOO_MANY = 4009, "there are as many regions as decisions can walk through"
     GRID_COMPANY_NEEDED = 4010, "the company has a region's tariffs; the regulator gives the region to another first"
+    REGION_NAME_MALFORMED = 4011, "a name must not hold control characters"
 
     SESSION_UNKNOWN = 5001, "no such session"
     SESSION_STATE = 5002, "the session is not in a state that allows this"
@@ -123,6 +134,7 @@ class Code(IntEnum):
     NOT_PARTY = 5010, "only the session's driver, its pile or the pile's operator may do this"
     READING_FORGED = 5011, "the reading is not signed by the pile"
     READING_MISMATCH = 5012, "the reading is of another session, or older than the one claimed"
+    DEVICE_WRONG = 5013, "the sender is not the pile's key"
 
     NODE_KEY_TAKEN = 6001, "the TLS key is that of a node already"
     NODE_UNKNOWN = 6002, "the company has no node yet; it names one by governance.set_node"
@@ -150,6 +162,7 @@ class Code(IntEnum):
     FINED_ALREADY = 6018, "an equivocation of this vote key has been fined; a key is fined once"
     NODE_KEY_UNPROVEN = 6019, "the proof is not the TLS key's own signature"
     PARAMETER_UNFIT = 6020, "with these limits no block could hold a call of governance that changes them back"
+    SENDER_NO_COMPANY = 6021, "only companies decide, whatever the permission table says"
 
 
 _BY_NUMBER = {code.value: code for code in Code}

@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from contracts.codes import Code
-from contracts.contract import COMPANY_ROLES, Role, name_bytes
+from contracts.contract import COMPANY_ROLES, Role
 from contracts.host import Host
 from contracts.identity import (
     ALL_BUSINESSES,
@@ -90,7 +90,8 @@ def check_free_key(host: Host, args: KeyArgs) -> None:
 @CONTRACT.internal(AdmitArgs, GOVERNANCE)
 def check_admission(host: Host, args: AdmitArgs) -> None:
     """Whether a company may join: with a company's roles, a sound key, and a name that none ever had."""
-    name_bytes(host, args.company)
+    if min(args.company) < " ":  # NUL separates names in compound keys of other contracts
+        host.fail(Code.COMPANY_NAME_MALFORMED)
     if not args.roles or not COMPANY_ROLES.issuperset(args.roles):
         host.fail(Code.ROLES_INVALID)
     if host.get(COMPANIES, args.company.encode()) is not None:
@@ -147,4 +148,4 @@ def _drop_keys(host: Host, name: str, company: Company) -> None:
 def _member(host: Host, name: str) -> Company:
     """A company that has not left."""
     company = company_of(host, name)
-    return company if company.roles else host.fail(Code.COMPANY_UNKNOWN)
+    return company if company.roles else host.fail(Code.MEMBER_UNKNOWN)

@@ -67,6 +67,8 @@ class Method(Struct, frozen=True):
     """First line of its docstring."""
     result: type[Wire] | None = None
     """Struct around what it returns, by which another contract's expectation is held."""
+    counter: str = "counter"
+    """Attribute of the arguments that holds a device's counter, in a method of device class."""
 
 
 A = TypeVar("A", bound=Wire)

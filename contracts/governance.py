@@ -14,13 +14,11 @@ from msgspec.structs import replace
 
 from contracts.changes import (
     REPLACED,
-    Admit,
+    Admission,
     Change,
-    GiveVote,
-    Remove,
-    ReplaceKeys,
-    SetParameters,
-    Suspend,
+    Installation,
+    Kind,
+    NewKey,
     check,
     enact,
 )
@@ -29,11 +27,12 @@ from contracts.companies import AdmitArgs, NoArgs, ReplaceKeysArgs
 from contracts.contract import Role
 from contracts.host import Host, Table
 from contracts.identity import CompanyArgs
+from contracts.installing import drop_code, keep_code
 from contracts.numbers import GOVERNANCE, IDENTITY
 from contracts.seats import COMPANIES_MAY, CONTRACT, SEATS, sender, settings_of
 from ledger.codec import Wire
 from ledger.genesis import Parameters
-from ledger.units import U63, Hash, Name
+from ledger.units import U32, U63, Hash, Name
 
 PROPOSALS_MAX = 8
 """Of one company at a time."""
@@ -79,6 +78,15 @@ class ParametersArgs(Wire):
     parameters: Parameters
 
 
+class ContractArgs(Wire):
+    """`governance.propose_contract`."""
+
+    number: U32
+    code: Annotated[bytes, Meta(min_length=1, max_length=60_000)]
+    source: Annotated[str, Meta(max_length=60_000)]
+    from_height: U63
+
+
 class Proposed(Wire):
     """Events `governance.proposed`, `governance.decided` and `governance.lapsed`."""
 
@@ -106,37 +114,44 @@ _APPROVED = CONTRACT.event("governance.approved", Approved)
 @CONTRACT.method(AdmitArgs, COMPANIES_MAY)
 def propose_admit(host: Host, args: AdmitArgs) -> None:
     """Propose that a company joins."""
-    _propose(host, Admit(args.company, args.display_name, args.roles, args.company_key))
+    _propose(host, Change(Kind.ADMIT, args.company, Admission(args.display_name, args.roles, args.company_key)))
 
 
 @CONTRACT.method(CompanyArgs, COMPANIES_MAY)
 def propose_vote(host: Host, args: CompanyArgs) -> None:
     """Propose that a company with a node votes, for the first time or again."""
-    _propose(host, GiveVote(args.company))
+    _propose(host, Change(Kind.GIVE_VOTE, args.company))
 
 
 @CONTRACT.method(CompanyArgs, COMPANIES_MAY)
 def propose_suspend(host: Host, args: CompanyArgs) -> None:
     """Propose that a company votes no more."""
-    _propose(host, Suspend(args.company))
+    _propose(host, Change(Kind.SUSPEND, args.company))
 
 
 @CONTRACT.method(CompanyArgs, COMPANIES_MAY)
 def propose_remove(host: Host, args: CompanyArgs) -> None:
     """Propose that a company leaves."""
-    _propose(host, Remove(args.company))
+    _propose(host, Change(Kind.REMOVE, args.company))
 
 
 @CONTRACT.method(ReplaceKeysArgs, COMPANIES_MAY)
 def propose_keys(host: Host, args: ReplaceKeysArgs) -> None:
     """Propose a new key for a company in place of all that it has."""
-    _propose(host, ReplaceKeys(args.company, args.company_key))
+    _propose(host, Change(Kind.REPLACE_KEYS, args.company, key=NewKey(args.company_key)))
 
 
 @CONTRACT.method(ParametersArgs, COMPANIES_MAY)
 def propose_parameters(host: Host, args: ParametersArgs) -> None:
     """Propose other limits of blocks, of their times and of idle time."""
-    _propose(host, SetParameters(args.parameters))
+    _propose(host, Change(Kind.SET_PARAMETERS, "", parameters=args.parameters))
+
+
+@CONTRACT.method(ContractArgs, COMPANIES_MAY)
+def propose_contract(host: Host, args: ContractArgs) -> None:
+    """Propose that a contract's code, made of this text, rules under a number from a height on."""
+    code_hash = keep_code(host, args.number, args.code, args.source)
+    _propose(host, Change(Kind.INSTALL, "", installation=Installation(args.number, code_hash, args.from_height)))
 
 
 @CONTRACT.method(ProposalArgs, COMPANIES_MAY)
@@ -154,6 +169,8 @@ def lapse(host: Host, args: ProposalArgs) -> None:
     proposal = host.get(PROPOSALS, args.proposal)
     if proposal is not None:
         _close(host, args.proposal, proposal)
+        if proposal.change.installation is not None:
+            drop_code(host, proposal.change.installation.code_hash)
         host.emit(_LAPSED, Proposed(args.proposal, proposal.proposer))
 
 
@@ -221,17 +238,17 @@ def _was_replaced(host: Host, company: str, made_ms: int) -> bool:
 
 def _electorate(host: Host, change: Change) -> Electorate:
     companies: dict[str, tuple[Role, ...]] = host.call(IDENTITY, "voices", NoArgs())
-    concerned = change.company if isinstance(change, Suspend | Remove | ReplaceKeys) else None
+    concerned = change.company if change.kind in (Kind.SUSPEND, Kind.REMOVE, Kind.REPLACE_KEYS) else None
     others = [company for company in companies if company != concerned]
     seats = {company: host.get(SEATS, company.encode()) for company in others}
     voices = frozenset(company for company, seat in seats.items() if seat is None or not seat.suspended)
     regulators = frozenset(company for company in voices if Role.REGULATOR in companies[company])
     two_thirds = -(-2 * len(voices) // 3)
-    if isinstance(change, Suspend):
+    if change.kind is Kind.SUSPEND:
         return Electorate(voices, two_thirds, None)
-    if isinstance(change, GiveVote | ReplaceKeys) and not regulators:
+    if change.kind in (Kind.GIVE_VOTE, Kind.REPLACE_KEYS) and not regulators:
         of_regulator = Role.REGULATOR in companies.get(change.company, ())
-        if of_regulator and isinstance(change, GiveVote):
+        if of_regulator and change.kind is Kind.GIVE_VOTE:
             return Electorate(voices, two_thirds, None)
         if of_regulator:
             # Two thirds, who may suspend any dissenter, would take the regulator's voice by a key of their own.

@@ -138,9 +138,7 @@ class Host:
     """One block's view of the state, one call at a time. The executor makes it; contracts are handed it."""
 
     __slots__ = (
-        "_methods",
         "_stack",
-        "_state",
         "_undo",
         "_writes",
         "call_id",
@@ -151,7 +149,9 @@ class Host:
         "events",
         "gas_left",
         "height",
+        "methods",
         "now_ms",
+        "state",
     )
 
     def __init__(
@@ -162,8 +162,8 @@ class Host:
         height: int,
         now_ms: int,
     ) -> None:
-        self._state = state
-        self._methods = methods
+        self.state = state
+        self.methods = methods
         self._writes: dict[bytes, bytes | None] = {}
         self._undo: list[tuple[bytes, Any]] = []
         self._stack: list[int] = []
@@ -233,7 +233,7 @@ class Host:
         full = table.prefix + key
         raw = self._writes.get(full, _ABSENT)
         if raw is _ABSENT:
-            raw = self._state.get(full)
+            raw = self.state.get(full)
         if raw is None:
             return None
         self.gas_left -= len(raw) * BYTE_GAS
@@ -277,7 +277,7 @@ class Host:
         written = {key: raw for key, raw in self._writes.items() if key.startswith(full)}
         found: dict[bytes, bytes] = {key: raw for key, raw in written.items() if raw is not None}
         stored = 0
-        for key, raw in self._state.scan(full):
+        for key, raw in self.state.scan(full):
             if stored == limit:
                 break
             if key not in written:
@@ -299,7 +299,7 @@ class Host:
         struct around the result that the caller was written for.
         """
         self.charge(CALL_GAS)
-        callee = self._methods.get((contract, method))
+        callee = self.methods.get((contract, method))
         if callee is None:
             raise Failure(Code.METHOD_UNKNOWN)
         if len(self._stack) >= CALL_DEPTH_MAX:
@@ -314,10 +314,8 @@ class Host:
         result = callee.run(self, args if type(args) is callee.args else _as(args, callee.args, Code.ARGS_MALFORMED))
         self._stack.pop()
         self.contract, self.caller, self.company = saved
-        if expects is None or callee.result is expects:
+        if expects is None or callee.result is None or callee.result is expects:
             return result
-        if callee.result is None:
-            raise Failure(Code.RESULT_MALFORMED)
         around = callee.result(result) if callee.result.__struct_fields__ else callee.result()
         return getattr(_as(around, expects, Code.RESULT_MALFORMED), "a0", None)
 
@@ -330,18 +328,18 @@ class Host:
             raise Failure(Code.SCHEDULE_PAST)
         self.charge(SCHEDULE_GAS)
         entry = ScheduledCall(method, encode(args), gas_limit)
-        with self._as_system() as contract:
+        with self.as_system() as contract:
             self.put(SCHEDULE, schedule_key(due_ms, contract, call_id), entry)
 
     def cancel(self, due_ms: int, call_id: bytes) -> None:
         """Take back a scheduled call of this contract."""
-        with self._as_system() as contract:
+        with self.as_system() as contract:
             self.delete(SCHEDULE, schedule_key(due_ms, contract, call_id))
 
     @property
     def timeline(self) -> Timeline:
         """Who votes on this block and the next ones, and within which limits. Costs gas by its size: ask once."""
-        with self._as_system():
+        with self.as_system():
             decided = self.get(TIMELINE)
         if decided is None:
             raise OurError("timeline-missing", "the state does not say who votes")
@@ -364,12 +362,12 @@ class Host:
         ordered = tuple(sorted(observers, key=lambda observer: observer.name))
         terms = Terms(height, validators, ordered, parameters)
         kept = tuple(each for each in timeline if each.height < height)
-        with self._as_system():
+        with self.as_system():
             self.put(TIMELINE, b"", Decided((*kept, terms)))
         return terms
 
     @contextmanager
-    def _as_system(self) -> Iterator[int]:
+    def as_system(self) -> Iterator[int]:
         """Reach into the executor's own key space for the contract that calls, whose number it gives."""
         contract, self.contract = self.contract, SYSTEM
         try:

@@ -29,6 +29,8 @@ from ledger.units import U32, Name, PublicKey, Signature
 CONTRACT = Contract(IDENTITY, "identity", Business.IDENTITY, Branch.IDENTITY)
 
 ALL_BUSINESSES = tuple(Business)
+Businesses = Annotated[tuple[Business, ...], Meta(max_length=len(Business))]
+Roles = Annotated[tuple[Role, ...], Meta(max_length=len(Role))]
 KEYS_PER_COMPANY_MAX = 64
 """Keys that one company may hold: it is walked when a key is revoked."""
 COMPANIES_MAX = ITERATE_MAX
@@ -43,7 +45,7 @@ class Company(Wire):
 
     display_name: Name
     """For people, in their own script."""
-    roles: tuple[Role, ...]
+    roles: Roles
     """Sorted; a company may operate and maintain."""
     keys: Annotated[tuple[PublicKey, ...], Meta(max_length=KEYS_PER_COMPANY_MAX)]
     """In the order in which they were added."""
@@ -53,7 +55,7 @@ class CompanyKey(Wire):
     """What a company's key may do. Key: the public key."""
 
     company: Name
-    businesses: tuple[Business, ...]
+    businesses: Businesses
 
 
 class Account(Wire):
@@ -67,13 +69,13 @@ class Permission(Wire):
     """A row of the permission table. Key: contract number (4 bytes) ‖ method name."""
 
     business: Business
-    roles: tuple[Role, ...]
+    roles: Roles
 
 
 class Settings(Wire):
     """From genesis."""
 
-    schemes: tuple[Scheme, ...]
+    schemes: Annotated[tuple[Scheme, ...], Meta(max_length=len(Scheme))]
     """Signature schemes that accounts, companies and devices may use."""
 
 
@@ -110,7 +112,7 @@ class AddKeyArgs(Wire):
     """`identity.add_key`: one more key for the sender's company."""
 
     key: PublicKey
-    businesses: tuple[Business, ...]
+    businesses: Businesses
     proof: Signature
     """By the key itself, over `own_key_digest`."""
 
@@ -133,7 +135,8 @@ class DeviceKeyArgs(Wire):
 class RoleArgs(Wire):
     """`identity.has_role`."""
 
-    company: str
+    company: Annotated[str, Meta(max_length=64)]
+    """Empty if nobody is asked about."""
     role: Role
 
 
@@ -143,7 +146,7 @@ class PermitArgs(Wire):
     contract: U32
     method: Name
     business: Business
-    roles: tuple[Role, ...]
+    roles: Roles
 
 
 class CompanyArgs(Wire):
@@ -178,7 +181,7 @@ class PermissionChanged(Wire):
 
     contract: U32
     method: Name
-    roles: tuple[Role, ...]
+    roles: Roles
 
 
 _ACCOUNT_REGISTERED = CONTRACT.event("identity.account-registered", AccountRegistered)
@@ -193,7 +196,7 @@ _PERMISSION_CHANGED = CONTRACT.event("identity.permission-changed", PermissionCh
 @CONTRACT.method(RegisterAccountArgs, (Role.OPERATOR,))
 def register_account(host: Host, args: RegisterAccountArgs) -> None:
     """An operator registers a driver or pile owner whose home it will be, and opens the wallet."""
-    home = host.company or ""
+    home = _sender(host)
     if host.get(ACCOUNTS, args.account) is not None:
         host.fail(Code.ACCOUNT_EXISTS)
     check_new_key(host, args.account)
@@ -206,7 +209,7 @@ def register_account(host: Host, args: RegisterAccountArgs) -> None:
 @CONTRACT.method(AddKeyArgs, tuple(sorted(COMPANY_ROLES)))
 def add_key(host: Host, args: AddKeyArgs) -> None:
     """A company gives itself a further key, for some types of business."""
-    name = host.company or ""
+    name = _sender(host)
     company = company_of(host, name)
     if len(company.keys) >= KEYS_PER_COMPANY_MAX:
         host.fail(Code.KEY_INVALID)
@@ -220,7 +223,7 @@ def add_key(host: Host, args: AddKeyArgs) -> None:
 @CONTRACT.method(KeyArgs, tuple(sorted(COMPANY_ROLES)))
 def revoke_key(host: Host, args: KeyArgs) -> None:
     """A company takes a key out of use; one that may change keys must remain."""
-    name = host.company or ""
+    name = _sender(host)
     company = company_of(host, name)
     if args.key not in company.keys:
         host.fail(Code.KEY_UNKNOWN)
@@ -253,7 +256,7 @@ def home_of(host: Host, args: AccountArgs) -> str:
     if account is None:
         host.fail(Code.ACCOUNT_UNKNOWN)
     if not company_of(host, account.home).roles:
-        host.fail(Code.COMPANY_LEFT)
+        host.fail(Code.HOME_LEFT)
     return account.home
 
 
@@ -272,10 +275,10 @@ def has_role(host: Host, args: RoleArgs) -> bool:
 
 
 def company_of(host: Host, name: str) -> Company:
-    """A company that is or was a member. Fails with COMPANY_UNKNOWN."""
+    """A company that is or was a member. Fails with MEMBER_UNKNOWN."""
     company = host.get(COMPANIES, name.encode())
     if company is None:
-        host.fail(Code.COMPANY_UNKNOWN)
+        host.fail(Code.MEMBER_UNKNOWN)
     return company
 
 
@@ -283,6 +286,11 @@ def check_new_key(host: Host, key: bytes) -> None:
     """Whether a company or account may have this key: sound, and nobody's, devices included."""
     _check_key(host, key)
     host.call(REGISTRY, "check_no_device", KeyArgs(key))
+
+
+def _sender(host: Host) -> str:
+    """The company that calls. The permission table may let individuals call, who act for none."""
+    return host.company or host.fail(Code.MEMBER_UNKNOWN)
 
 
 def _check_proof(host: Host, company: str, key: bytes, proof: bytes) -> None:

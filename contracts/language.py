@@ -20,13 +20,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Range:
     """Least and greatest value of a number, both included."""
 
-    def __init__(self, least: int, most: int) -> None: ...
+    def __init__(self, least: int, most: int) -> None:
+        self.least = least
+        self.most = most
 
 
 class Size:
     """Least and greatest length: characters of a text, bytes, items of a list."""
 
-    def __init__(self, least: int, most: int) -> None: ...
+    def __init__(self, least: int, most: int) -> None:
+        self.least = least
+        self.most = most
 
 
 U8 = Annotated[int, Range(0, 255)]
@@ -266,11 +270,110 @@ def is_printable(text: str) -> bool:
     raise NotImplementedError
 
 
+def present_terms() -> Any:
+    """The newest decided terms (`ledger.terms.Terms`), as a struct of that shape. For governance alone, like those
+    below.
+    """
+
+
+def is_known_node_key(node_key: bytes) -> bool:
+    """Whether a node connects by this key under any terms that rule or are decided."""
+    raise NotImplementedError
+
+
+def decide(members: list[Any], observers: list[Any], parameters: Any) -> Any:
+    """Change the terms from K + 1 blocks on; gives them."""
+
+
+def proves_equivocation(evidence: Any) -> bool:
+    """Whether a key signed two contradicting votes (`ledger.evidence.Equivocation`)."""
+    raise NotImplementedError
+
+
+def keep_code(number: int, code: bytes, source: str) -> Hash:
+    """Judge and keep a code that is proposed for a contract's number; its hash."""
+    raise NotImplementedError
+
+
+def install_code(number: int, code_hash: bytes, from_height: int) -> U63:
+    """Let a kept code rule from a height on; that height, or the next."""
+    raise NotImplementedError
+
+
+def drop_code(code_hash: bytes) -> bool:
+    """Forget a kept code, unless it rules or ruled."""
+    raise NotImplementedError
+
+
+def is_method(contract: int, name: str) -> bool:
+    """Whether a contract has a method of this name."""
+    raise NotImplementedError
+
+
 __all__ = [
-    "I64", "U8", "U32", "U63", "Annotated", "Branch", "Business", "Cell", "Codes", "Contract", "Enum", "Event", "Hash",
-    "Interface", "List", "Name", "PublicKey", "Range", "Role", "Signature", "Size", "Span", "Struct", "Table", "Time",
-    "Wide", "big_endian_1", "big_endian_4", "big_endian_8", "block", "call", "cancel", "ceil_div", "cell", "chain",
-    "decode", "digest", "emit", "event", "fail", "internal", "is_printable", "key_is_sound", "method",
-    "node_key_digest", "own_key_digest", "reading_digest", "replace", "require", "round_half_up", "schedule",
-    "scheduled", "sorted_set", "table", "utf8", "verify", "vote_key_digest",
+    "I64",
+    "U8",
+    "U32",
+    "U63",
+    "Annotated",
+    "Branch",
+    "Business",
+    "Cell",
+    "Codes",
+    "Contract",
+    "Enum",
+    "Event",
+    "Hash",
+    "Interface",
+    "List",
+    "Name",
+    "PublicKey",
+    "Range",
+    "Role",
+    "Signature",
+    "Size",
+    "Span",
+    "Struct",
+    "Table",
+    "Time",
+    "Wide",
+    "big_endian_1",
+    "big_endian_4",
+    "big_endian_8",
+    "block",
+    "call",
+    "cancel",
+    "ceil_div",
+    "cell",
+    "chain",
+    "decide",
+    "decode",
+    "digest",
+    "drop_code",
+    "emit",
+    "event",
+    "fail",
+    "install_code",
+    "internal",
+    "is_known_node_key",
+    "is_method",
+    "is_printable",
+    "keep_code",
+    "key_is_sound",
+    "method",
+    "node_key_digest",
+    "own_key_digest",
+    "present_terms",
+    "proves_equivocation",
+    "reading_digest",
+    "replace",
+    "require",
+    "round_half_up",
+    "schedule",
+    "scheduled",
+    "sorted_set",
+    "table",
+    "utf8",
+    "verify",
+    "vote_key_digest",
 ]  # fmt: skip

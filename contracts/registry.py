@@ -13,7 +13,7 @@ from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.codes import Code
-from contracts.contract import Business, Contract, Role, name_bytes
+from contracts.contract import Business, Contract, Role
 from contracts.host import Host, Table
 from contracts.identity import AccountArgs, DeviceKeyArgs, KeyArgs
 from contracts.numbers import IDENTITY, REGISTRY, SESSION
@@ -27,6 +27,8 @@ CONTRACT = Contract(REGISTRY, "registry", Business.IDENTITY, Branch.IDENTITY)
 CONNECTORS_MAX = 16
 """Connectors of one pile: bounds its record."""
 PPM = 1_000_000
+PUBLIC_KEY_BYTES_MIN = 33
+"""Fewer are no account's key."""
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -215,7 +217,9 @@ _SHARED = CONTRACT.event("registry.pile-shared", PileShared)
 def register(host: Host, args: RegisterArgs) -> None:
     """An operator registers a pile of its own or of an owner whom it serves: out of service and unverified at first."""
     pile = args.pile
-    name = name_bytes(host, pile.name)
+    if min(pile.name) < " ":
+        host.fail(Code.PILE_NAME_MALFORMED)
+    name = pile.name.encode()
     if pile.operator != host.company:
         host.fail(Code.NOT_PILE_OPERATOR)
     if not is_consistent(pile, args.registers_wh) or pile.meter_state is not MeterState.UNVERIFIED:
@@ -322,10 +326,11 @@ def check_no_device(host: Host, args: KeyArgs) -> None:
 
 def is_consistent(pile: Pile, registers_wh: tuple[int, ...]) -> bool:
     """Whether a new pile's record agrees with itself: one register per connector, an owner exactly if it is private."""
-    private = pile.kind is PileKind.PRIVATE
-    return (
-        len(registers_wh) == pile.connectors and bool(pile.owner) == private and (private or not pile.owner_share_ppm)
-    )
+    if pile.kind is PileKind.PRIVATE:
+        owned = len(pile.owner) >= PUBLIC_KEY_BYTES_MIN
+    else:
+        owned = not pile.owner and not pile.owner_share_ppm
+    return owned and len(registers_wh) == pile.connectors
 
 
 def first_state(pile: Pile, registers_wh: tuple[int, ...], *, in_service: bool) -> PileState:

@@ -185,7 +185,7 @@ def renew_vote_key(host: Host, args: VoteKeyArgs) -> None:
 
 def sender(host: Host) -> str:
     """The company that calls. No row of the permission table may let anybody else in."""
-    return host.company or host.fail(Code.ROLE_MISSING)
+    return host.company or host.fail(Code.SENDER_NO_COMPANY)
 
 
 def decide(

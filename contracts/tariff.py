@@ -7,7 +7,7 @@ a new region to its first.
 """
 
 from contracts.codes import Code
-from contracts.contract import Business, Contract, Role, name_bytes
+from contracts.contract import Business, Contract, Role
 from contracts.host import Host, Table
 from contracts.identity import CompanyArgs, RoleArgs
 from contracts.numbers import GOVERNANCE, IDENTITY, SESSION, TARIFF
@@ -145,7 +145,9 @@ def publish(host: Host, args: PublishArgs) -> None:
     regulator does it for a new region or a new company.
     """
     tariff = args.tariff
-    region = name_bytes(host, tariff.region)
+    if min(tariff.region) < " ":
+        host.fail(Code.REGION_NAME_MALFORMED)
+    region = tariff.region.encode()
     plan = host.get(PLANS, region)
     if not host.call(IDENTITY, "has_role", RoleArgs(host.company or "", Role.REGULATOR)):
         _check_owner(host, tariff, plan)

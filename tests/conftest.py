@@ -25,8 +25,19 @@ SYSTEM_SOFTWARE = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--rewrite`: write the traces of tests/scenarios/traces anew, for a reviewer to read the difference."""
+    """`--rewrite`: write the traces of tests/scenarios/traces anew, for a reviewer to read the difference; `--vm`."""
     parser.addoption("--rewrite", action="store_true", help="write the expected traces of scenario files anew")
+    parser.addoption(
+        "--vm", default="", help="contracts that run on the machine in place of their twins: money,identity"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Swap the contracts that `--vm` names."""
+    for name in filter(None, config.getoption("--vm").split(",")):
+        from tests.vm.swap import swap
+
+        swap(name)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

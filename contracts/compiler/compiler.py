@@ -1,7 +1,11 @@
 """A contract's text in, its program out."""
 
 import ast
+import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+
+from msgspec.structs import replace
 
 from contracts.compiler.declarations import Declarations, Signature
 from contracts.compiler.errors import Flaw, SourceError, flaw
@@ -14,15 +18,18 @@ from ledger.codec import encode
 from ledger.errors import PeerError
 
 SOURCE_BYTES_MAX = 256 * 1024
-_SUMMARY_MAX = 2_000
+_SUMMARY_MAX = 4_000
 
 
 def compile_source(text: str, name: str = "contract") -> Program:
     """The program of a contract's text. Raises SourceError with all that was found, each with line, column and hint."""
+    module = _parse(text, name)
     try:
-        return _compile(_parse(text))
+        return _compile(module)
     except SourceError as error:
-        raise SourceError(error.flaws, name) from None
+        raise SourceError([_in_characters(each, text) for each in error.flaws], name) from None
+    except RecursionError as error:
+        raise SourceError([Flaw(1, 1, "something is nested too deeply", "give its parts names")], name) from error
 
 
 def compile_verified(text: str, name: str = "contract") -> Verified:
@@ -30,18 +37,30 @@ def compile_verified(text: str, name: str = "contract") -> Verified:
     return verify(encode(compile_source(text, name)))
 
 
-def _parse(text: str) -> ast.Module:
+def _in_characters(found: Flaw, text: str) -> Flaw:
+    """Columns as editors count them: the parser counts bytes."""
+    lines = re.split("\r\n|\r|\n", text)
+    before = lines[found.line - 1].encode()[: found.column - 1]
+    return replace(found, column=len(before.decode(errors="replace")) + 1)
+
+
+def _parse(text: str, name: str) -> ast.Module:
     if len(text.encode(errors="replace")) > SOURCE_BYTES_MAX:
-        raise SourceError([Flaw(1, 1, f"longer than {SOURCE_BYTES_MAX} bytes", "")])
+        raise SourceError([Flaw(1, 1, f"longer than {SOURCE_BYTES_MAX} bytes", "")], name)
     try:
-        return ast.parse(text)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", SyntaxWarning)  # `1if x` and the like: not for texts that people vote on
+            return ast.parse(text)
     except SyntaxError as error:
-        raise SourceError([Flaw(error.lineno or 1, error.offset or 1, error.msg, "")]) from error
+        raise SourceError([Flaw(error.lineno or 1, error.offset or 1, error.msg, "")], name) from error
     except (ValueError, RecursionError, MemoryError) as error:
-        raise SourceError([Flaw(1, 1, f"no Python text: {error}", "")]) from error
+        raise SourceError([Flaw(1, 1, f"no Python text: {error}", "")], name) from error
 
 
 def _compile(module: ast.Module) -> Program:
+    for each in ast.walk(module):
+        if isinstance(each, ast.Constant) and isinstance(each.value, str) and not _is_text(each.value):
+            flaw(each, "half of a character", "\\ud800 to \\udfff are no characters of their own")
     declared = Declarations()
     functions: list[ast.FunctionDef] = []
     flaws: list[Flaw] = []
@@ -67,11 +86,22 @@ def _compile(module: ast.Module) -> Program:
                     flaw(node, "a contract imports nothing but the language", "from contracts.language import …")
                 case _:
                     flaw(node, "outside of functions there are declarations only")
+    docstring = ast.get_docstring(module) or ""
+    if len(docstring) > _SUMMARY_MAX:
+        flaws.append(Flaw(1, 1, f"what the contract is, in at most {_SUMMARY_MAX} characters", "say more in comments"))
     if not declared.name:
         flaws.append(Flaw(1, 1, "the contract has no name", 'CONTRACT = Contract("feeder", Business.LOAD)'))
     if flaws:
         raise SourceError(flaws)
-    return _Functions(declared, functions, ast.get_docstring(module) or "").compile()
+    return _Functions(declared, functions, docstring).compile()
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class _Collected:
@@ -118,6 +148,9 @@ class _Functions:
         for place, name in enumerate(order):
             with _Collected(self.flaws):
                 _, params, result = self.declared.signature(self.nodes[name])
+                for arg in self.nodes[name].args.args:
+                    if arg.arg in self.declared.taken:
+                        flaw(arg, f"the name {arg.arg} means something else in this contract", "choose another")
                 signatures[name] = Signature(place, tuple(params), tuple(params.values()), result)
                 mark = self._mark(self.nodes[name])
                 if mark is not None:
@@ -152,7 +185,7 @@ class _Functions:
         return Program(
             LANGUAGE,
             declared.name,
-            self.docstring[:_SUMMARY_MAX],
+            self.docstring,
             declared.branch,
             tuple(declared.struct_defs),
             tuple(declared.table_defs),

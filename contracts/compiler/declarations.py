@@ -11,6 +11,7 @@ from contracts.compiler.words import TYPES, WORDS
 from contracts.contract import Business, Role
 from contracts.vm.kinds import kind_of, show
 from contracts.vm.program import CodeDef, EventDef, ImportDef, NamedType, StructDef, TableDef
+from contracts.vm.scope import LENGTH_MAX
 from contracts.vm.types import Bytes, Int, List, Optional, Struct, Text, Type
 from ledger.transaction import Branch
 
@@ -176,6 +177,13 @@ class Declarations:
 
     def constant(self, node: ast.expr) -> Constant:
         """The value of an expression of constants."""
+        value = self._value(node)
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            flaw(node, "this number does not fit 64 bits")
+        return value
+
+    def _value(self, node: ast.expr) -> Constant:
+        """The same, of a part of one: 2**63 is too large, but -(2**63) is not."""
         match node:
             case ast.Constant(value=bool() | int() | str() | bytes() as value):
                 return value
@@ -184,11 +192,15 @@ class Declarations:
             case ast.Attribute(value=ast.Name(id=enum), attr=name) if enum in self.enums:
                 return self._member(node, enum, name)
             case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -self._number(operand)
+                return -self._part(operand)
+            case ast.BinOp(left=ast.Constant(value=bytes() as part), op=ast.Mult(), right=times):
+                count = self._number(times)
+                fits = 0 <= count <= LENGTH_MAX and count * len(part) <= LENGTH_MAX
+                return part * count if fits else flaw(node, f"longer than {LENGTH_MAX}")
             case ast.BinOp(
                 left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.FloorDiv() | ast.Pow() as op, right=right
             ):
-                return self._folded(node, op, self._number(left), self._number(right))
+                return self._folded(node, op, self._part(left), self._part(right))
         return flaw(
             node, "no constant", "numbers, texts, bytes, truth values, other constants, and + - * // ** of numbers"
         )
@@ -207,6 +219,12 @@ class Declarations:
         value = self.constant(node)
         return flaw(node, "a number is needed") if isinstance(value, bool | str | bytes) else value
 
+    def _part(self, node: ast.expr) -> int:
+        value = self._value(node)
+        if isinstance(value, bool | str | bytes):
+            flaw(node, "a number is needed")
+        return value if abs(value) <= 2**63 else flaw(node, "this number does not fit 64 bits")
+
     def _folded(self, node: ast.AST, op: ast.operator, left: int, right: int) -> int:
         if isinstance(op, ast.Pow) and not 0 <= right <= 64:
             flaw(node, "an exponent is from 0 to 64")
@@ -223,12 +241,14 @@ class Declarations:
                 value = left // right
             case _:
                 value = left**right
-        return value if -(2**63) <= value < 2**63 else flaw(node, f"{value} does not fit 64 bits")
+        return value
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _contract(self, node: ast.Call) -> None:
         values: list[Any] = [self.constant(each) for each in node.args]
+        known = ([str], list(Business), list(Branch))
+        form = "n" if False else ""
         if node.keywords or len(values) not in (2, 3) or not isinstance(values[0], str):
             flaw(
                 node,

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Sequence
+from itertools import groupby
 
 from contracts.compiler.errors import flaw
 from contracts.compiler.typed import Typed
@@ -9,6 +10,7 @@ from contracts.compiler.words import ARITHMETIC, FACTS, LENT
 from contracts.vm import tree
 from contracts.vm.functions import HOST_FUNCTIONS
 from contracts.vm.kinds import show
+from contracts.vm.native import Native
 from contracts.vm.operators import Op, Relation
 from contracts.vm.tree import Expr
 from contracts.vm.types import Bool, Bytes, List, Optional, Struct, Text, Type
@@ -69,6 +71,8 @@ class Expressions(Typed):
                 return self._comparison(node, left, ops, comparators)
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 return tree.Choose(self.bind(test, Bool()), self.expr(body, target), self.expr(orelse, target))
+            case ast.List(elts=[*_, ast.Starred()] | [ast.Starred(), *_] as items):
+                return self._spliced(node, items, target)
             case ast.List(elts=items):
                 return self._list(node, items, target)
             case ast.Subscript(value=value, slice=place):
@@ -177,7 +181,21 @@ class Expressions(Typed):
         """Whether computing it twice costs little and does nothing."""
         if isinstance(node, ast.Attribute):
             return self._simple(node.value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "len":
+            return all(map(self._simple, node.args))
         return isinstance(node, ast.Name | ast.Constant)
+
+    def _spliced(self, node: ast.expr, items: Sequence[ast.expr], target: Type | None) -> Expr:
+        """A list of others' items and some more."""
+        made: Expr | None = None
+        for starred, group in groupby(items, key=lambda item: isinstance(item, ast.Starred)):
+            if starred:
+                rows = [self.expr(item.value, target) for item in group if isinstance(item, ast.Starred)]
+            else:
+                rows = [self._list(node, list(group), target)]
+            for row in rows:
+                made = row if made is None else tree.Concat(made, row)
+        return made if made is not None else flaw(node, "a list of nothing")
 
     def _list(self, node: ast.expr, items: Sequence[ast.expr], target: Type | None) -> Expr:
         if isinstance(target, List):
@@ -243,7 +261,14 @@ class Expressions(Typed):
             )
         if name in LENT:
             lent = HOST_FUNCTIONS[LENT[name]]
-            return tree.Host(LENT[name], self.bind_all(node, self._plain(node), lent.params, name))
+            values = self._plain(node)
+            if len(values) != len(lent.params):
+                flaw(node, f"{name} takes {len(lent.params)} values, not {len(values)}")
+            given = [
+                self.expr(value) if isinstance(kind, Native) else self.bind(value, kind)
+                for value, kind in zip(values, lent.params, strict=True)
+            ]
+            return tree.Host(LENT[name], tuple(given))
         args = self._plain(node) if name != "replace" else node.args
         match name, args:
             case "fail", [code]:

@@ -44,6 +44,14 @@ LENT = {
     "big_endian_4": BY_NAME["big_endian_4"],
     "big_endian_8": BY_NAME["big_endian_8"],
     "is_printable": BY_NAME["is_printable"],
+    "present_terms": BY_NAME["present_terms"],
+    "is_known_node_key": BY_NAME["is_known_node_key"],
+    "decide": BY_NAME["decide"],
+    "proves_equivocation": BY_NAME["proves_equivocation"],
+    "keep_code": BY_NAME["keep_code"],
+    "install_code": BY_NAME["install_code"],
+    "drop_code": BY_NAME["drop_code"],
+    "is_method": BY_NAME["is_method"],
 }
 """Functions of the host."""
 

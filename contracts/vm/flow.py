@@ -17,7 +17,6 @@ from contracts.vm.tree import (
     Expr,
     For,
     If,
-    Return,
     Schedule,
     Set,
     Statement,
@@ -110,8 +109,8 @@ class _Flow:
                 if not self.loops:
                     refuse("a break or continue outside of a loop")
                 return True
-            case Return(value):
-                self._return(value)
+            case _:
+                self._return(statement.value)
                 return True
         return False
 
@@ -147,6 +146,8 @@ class _Flow:
         self.scope.table_key(table, prefix, 1, whole=False)
         declared = self.program.tables[table]
         rest = declared.key[len(prefix) :]
+        if prefix and not rest:  # a text at a key's end is not ended there, so longer ones would be found too
+            refuse("a walk under a whole key")
         if len(keys) != len(rest) or len({*keys, value}) != len(keys) + 1:
             refuse(f"{len(keys)} locals for {len(rest)} parts of a key, or one local twice")
         self._loop(

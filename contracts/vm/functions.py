@@ -4,8 +4,13 @@
 
 from msgspec import Struct
 
+from contracts.vm.native import NATIVES, Native
 from contracts.vm.types import Bool, Bytes, Int, List, Text, Type
-from ledger.units import I64_MAX
+from ledger.evidence import Equivocation
+from ledger.genesis import Parameters
+from ledger.terms import OBSERVERS_MAX, Observer, Terms
+from ledger.units import I64_MAX, U32_MAX
+from ledger.validators import VALIDATORS_MAX, VALIDATORS_MIN, Validator
 
 KEY = Bytes(33, 65)
 HASH = Bytes(32, 32)
@@ -13,14 +18,21 @@ SIGNATURE = Bytes(64, 64)
 NAME = Text(1, 64)
 QUANTITY = Int(0, I64_MAX)
 DIGEST_BYTES_MAX = 16 * 1024
+CODE = Bytes(1, 60_000)
+SOURCE = Text(0, 60_000)
+"""Both within a transaction."""
+TERMS = Native(NATIVES.type(Terms))
+VALIDATORS = Native(List(NATIVES.type(Validator), VALIDATORS_MIN, VALIDATORS_MAX))
+OBSERVERS = Native(List(NATIVES.type(Observer), 0, OBSERVERS_MAX))
+PARAMETERS = Native(NATIVES.type(Parameters))
 
 
 class HostFunction(Struct, frozen=True):
     """One of them."""
 
     name: str
-    params: tuple[Type, ...]
-    result: Type
+    params: tuple[Type | Native, ...]
+    result: Type | Native
     gas: int
     """At the entry of the block that it stands in; what depends on sizes, the host charges at the call."""
 
@@ -44,7 +56,17 @@ HOST_FUNCTIONS: tuple[HostFunction, ...] = (
     HostFunction("big_endian_4", (Int(0, 2**32 - 1),), Bytes(4, 4), 100),
     HostFunction("big_endian_8", (QUANTITY,), Bytes(8, 8), 100),
     HostFunction("is_printable", (Text(0, 1_000),), Bool(), 200),
+    HostFunction("present_terms", (), TERMS, 20_000),
+    HostFunction("is_known_node_key", (HASH,), Bool(), 20_000),
+    HostFunction("decide", (VALIDATORS, OBSERVERS, PARAMETERS), TERMS, 50_000),
+    HostFunction("proves_equivocation", (Native(NATIVES.type(Equivocation)),), Bool(), 20_000),
+    HostFunction("keep_code", (Int(0, U32_MAX), CODE, SOURCE), HASH, 5_000),
+    HostFunction("install_code", (Int(0, U32_MAX), HASH, QUANTITY), QUANTITY, 5_000),
+    HostFunction("drop_code", (HASH,), Bool(), 5_000),
+    HostFunction("is_method", (Int(0, U32_MAX), NAME), Bool(), 200),
 )
-"""By position. New ones are added at the end: programs that are on a chain name them by it."""
+"""By position; new ones are added at the end, for programs that are on a chain name them by it. Those of terms,
+evidence and codes are for governance alone.
+"""
 
 BY_NAME = {function.name: position for position, function in enumerate(HOST_FUNCTIONS)}

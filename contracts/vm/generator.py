@@ -16,6 +16,7 @@ from contracts.vm.gas import block_gas
 from contracts.vm.kinds import NO_CHECK, check_of
 from contracts.vm.layout import field_name
 from contracts.vm.link import Linked
+from contracts.vm.native import Native
 from contracts.vm.operators import Op, Relation
 from contracts.vm.scope import Scope
 from contracts.vm.tree import Block, Expr, Statement
@@ -30,8 +31,22 @@ _RELATIONS = {
     Relation.GE: ">=",
 }
 _SIMPLE = {Op.ADD: "+", Op.SUB: "-", Op.MUL: "*"}
-_DIVIDED = {Op.DIV_FLOOR: "({0} // {1})", Op.DIV_CEIL: "(-(-{0} // {1}))", Op.MOD: "({0} % {1})"}
-"""By a divisor that is positive."""
+_FACTS = {
+    "get_caller": "h.caller",
+    "get_company": "(h.company or '')",
+    "get_call_id": "h.call_id",
+    "get_chain_id": "h.chain_id",
+    "get_height": "h.height",
+    "get_now_ms": "h.now_ms",
+}
+"""Functions of the host that only look something up: a call less, as they stand in every method."""
+_DIVIDED = {
+    Op.DIV_FLOOR: "{0} // {1}",
+    Op.DIV_CEIL: "-(-{0} // {1})",
+    Op.DIV_HALF_UP: "(2 * {0} + {1}) // (2 * {1})",
+    Op.MOD: "{0} % {1}",
+}
+"""By a positive divisor."""
 
 
 def source(linked: Linked) -> tuple[str, dict[str, Any]]:
@@ -61,7 +76,7 @@ class _Printer:
             "out_of_range": op.out_of_range,
             "missing": op.missing,
             "fail": op.fail,
-            "arith": op.arith,
+            "not_positive": op.not_positive,
             "index": op.index,
         }
         for name in ("part", "joined", "contains", "sorted_set", "with_item", "decoded"):
@@ -125,8 +140,7 @@ class _Printer:
                 return f"{indent}break\n"
             case tree.Continue():
                 return f"{indent}continue\n"
-            case tree.Return(value):
-                return f"{indent}return {self.bound(value[0], self.result[0]) if value else ''}\n"
+        return f"{indent}return {self.bound(statement.value[0], self.result[0]) if statement.value else ''}\n"
 
     def walk(self, statement: tree.Walk, depth: int) -> str:
         indent = "  " * depth
@@ -211,8 +225,7 @@ class _Printer:
                 return f"{call}(h{self.args(args, self.program.imports[import_].params)})"
             case tree.Host(function, args):
                 return self.lent(function, args)
-            case tree.Fail(code):
-                return f"fail(h, {code})"
+        return f"fail(h, {node.code})"
 
     def arith(self, operator: Op, left: Expr, right: Expr) -> str:
         one, other = self.expr(left), self.expr(right)
@@ -222,13 +235,12 @@ class _Printer:
             first, second = self.temporary(), self.temporary()
             relation = "<=" if operator is Op.MIN else ">="
             return f"({first} if ({first} := {one}) {relation} ({second} := {other}) else {second})"
-        divisor = self.scope.kind(right)
-        if isinstance(divisor, Int) and divisor.min > 0:
-            if operator in _DIVIDED:
-                return _DIVIDED[operator].format(one, other)
-            if divisor.min == divisor.max:  # halves up
-                return f"((2 * {one} + {divisor.min}) // {2 * divisor.min})"
-        return f"arith({self.object(f'op{int(operator)}', operator)}, {one}, {other})"
+        if isinstance(right, tree.Const) and isinstance(right.value, int) and right.value > 0:
+            # No other expression, even if it has one value only: some of these forms would compute it twice.
+            return "(" + _DIVIDED[operator].format(one, other) + ")"
+        first, second = self.temporary(), self.temporary()
+        both = f"(({first} := {one}), ({second} := {other}))[1] > 0"
+        return f"({_DIVIDED[operator].format(first, second)} if {both} else not_positive())"
 
     def changed(self, local: int, changes: Sequence[tree.Change]) -> str:
         kind = self.local_types[local]
@@ -240,13 +252,17 @@ class _Printer:
         return f"{self.struct(struct)}({', '.join(fields)})"
 
     def lent(self, function: int, args: Sequence[Expr]) -> str:
+        if (fact := _FACTS.get(HOST_FUNCTIONS[function].name)) is not None:
+            return fact
         name = self.object(f"h{function}", op.LENT[function])
         return f"{name}(h{self.args(args, HOST_FUNCTIONS[function].params)})"
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def bound(self, node: Expr, target: Type) -> str:
+    def bound(self, node: Expr, target: Type | Native) -> str:
         """An expression with what is left of the check that its value fits."""
+        if isinstance(target, Native):
+            return self.expr(node)
         check = check_of(self.scope.kind(node), target)
         text = self.expr(node)
         if check == NO_CHECK:
@@ -257,18 +273,15 @@ class _Printer:
         upper = "" if check.upper is None else f" <= {check.upper}"
         return f"({value} if {lower}{asked}{upper} else out_of_range())"
 
-    def args(self, nodes: Sequence[Expr], types: Sequence[Type]) -> str:
+    def args(self, nodes: Sequence[Expr], types: Sequence[Type | Native]) -> str:
         return "".join(f", {self.bound(node, target)}" for node, target in zip(nodes, types, strict=False))
 
     def key(self, table: int, parts: Sequence[Expr]) -> str:
         declared = self.program.tables[table].key
         records = self.linked.tables[table]
-        if len(declared) == 1 and len(parts) == 1 and not records.may_be_too_long:
+        if len(parts) == len(declared) == 1 and not records.may_be_too_long and isinstance(declared[0], Bytes | Text):
             value = self.bound(parts[0], declared[0])
-            if isinstance(declared[0], Bytes):
-                return value
-            if isinstance(declared[0], Text):
-                return f"{value}.encode()"
+            return value if isinstance(declared[0], Bytes) else f"{value}.encode()"
         return f"{self.object(f'k{table}', records.key)}({self.args(parts, declared)[2:]})"
 
     def table(self, table: int) -> str:

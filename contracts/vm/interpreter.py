@@ -15,6 +15,7 @@ from contracts.vm.gas import block_gas
 from contracts.vm.kinds import kind_of
 from contracts.vm.layout import field_name
 from contracts.vm.link import Linked
+from contracts.vm.native import Native
 from contracts.vm.operators import Relation
 from contracts.vm.scope import Scope
 from contracts.vm.tree import Block, Expr, Statement
@@ -119,9 +120,10 @@ class Frame:
                 return After.BREAK
             case tree.Continue():
                 return After.CONTINUE
-            case tree.Return(value):
-                if value:
-                    self.result = checked(self.value(value[0]), self.result_types[0])
+            case tree.Return(()):
+                return After.RETURN
+            case _:
+                self.result = checked(self.value(statement.value[0]), self.result_types[0])
                 return After.RETURN
         return After.NEXT
 
@@ -221,12 +223,11 @@ class Frame:
                 return self.linked.imports[import_].call(self.host, *self.values(args, types))
             case tree.Host(function, args):
                 return op.LENT[function](self.host, *self.values(args, HOST_FUNCTIONS[function].params))
-            case tree.Fail(code):
-                return op.fail(self.host, code)
+        return op.fail(self.host, node.code)
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
-    def values(self, nodes: Sequence[Expr], types: Sequence[Type]) -> list[Any]:
+    def values(self, nodes: Sequence[Expr], types: Sequence[Type | Native]) -> list[Any]:
         """Values for so many places, each checked before the next is computed."""
         return [checked(self.value(node), target) for node, target in zip(nodes, types, strict=False)]
 
@@ -257,8 +258,10 @@ class Frame:
         return type(before)(*fields)
 
 
-def checked(value: Any, declared: Type) -> Any:
+def checked(value: Any, declared: Type | Native) -> Any:
     """A value that is being bound, which must fit. Fails with OUT_OF_RANGE."""
+    if isinstance(declared, Native):
+        return value  # the host asks
     match kind_of(declared):
         case Int(low, high):
             return value if low <= value <= high else op.out_of_range()

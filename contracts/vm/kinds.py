@@ -128,8 +128,7 @@ def concat(left: Bytes | Text | List, right: Bytes | Text | List) -> Kind:
             return Text(low, high)
         case List(), List():
             joined = join(left, right)
-            if isinstance(joined, List):
-                return List(joined.item, low, high)
+            return List(joined.item, low, high) if isinstance(joined, List) else joined
     return refuse(f"{show(left)} joined to {show(right)}")
 
 
@@ -154,5 +153,4 @@ def show(kind: Kind) -> str:
             return f"a list of {low} to {high} items, each {show(item)}"
         case Struct(number):
             return f"struct {number}"
-        case Optional(number):
-            return f"struct {number} or nothing"
+    return f"struct {kind.struct} or nothing"

@@ -3,22 +3,33 @@ functions.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from contracts.codes import Code
 from contracts.digests import node_key_digest, own_key_digest, vote_key_digest
 from contracts.host import Failure, Host
+from contracts.installing import drop_code, install, keep_code
+from contracts.numbers import GOVERNANCE
 from contracts.vm.gas import Schedule
+from contracts.vm.layout import struct_classes
+from contracts.vm.native import NATIVES
 from contracts.vm.operators import Op
 from ledger.charging import reading_digest
-from ledger.codec import Wire, decode
+from ledger.codec import Wire, decode, encode
 from ledger.errors import PeerError
+from ledger.evidence import Equivocation, proves_equivocation
+from ledger.genesis import Parameters
 from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme
+from ledger.terms import OBSERVERS_MAX, Observer, Terms
+from ledger.validators import VALIDATORS_MAX, VALIDATORS_MIN, Validator
+
+W = TypeVar("W", bound=Wire)
 
 DIGEST_BYTE_GAS = 6
 """SM3 takes in a byte in about as many nanoseconds."""
 _ITEM_BYTES = 8
+_NATIVE_CLASSES = struct_classes(NATIVES.structs)
 """Of a list: a reference."""
 
 
@@ -35,6 +46,11 @@ def missing() -> NoReturn:
 def out_of_gas() -> NoReturn:
     """The limit is reached."""
     raise Failure(Code.OUT_OF_GAS)
+
+
+def not_positive() -> NoReturn:
+    """A divisor is none."""
+    raise Failure(Code.DIVISOR_NOT_POSITIVE)
 
 
 def fail(host: Host, code: int) -> NoReturn:
@@ -56,7 +72,7 @@ def arith(op: Op, left: int, right: int) -> int:
         case Op.MAX:
             return max(left, right)
     if right <= 0:
-        raise Failure(Code.DIVISOR_NOT_POSITIVE)
+        not_positive()
     match op:
         case Op.DIV_FLOOR:
             return left // right
@@ -135,6 +151,63 @@ def _digest(host: Host, data: bytes) -> bytes:
     return sm3(Tag.CONTRACT_DATA, data)
 
 
+def _of_governance(host: Host) -> None:
+    # Any company can have a contract voted in; who votes is decided by one contract alone.
+    if host.contract != GOVERNANCE:
+        raise Failure(Code.NOT_GOVERNANCE)
+
+
+def _wire(kind: type[W], value: Wire) -> W:
+    try:
+        return decode(kind, encode(value))
+    except PeerError as error:
+        raise Failure(Code.OUT_OF_RANGE) from error
+
+
+def _given(terms: Terms) -> Wire:
+    """Terms in the class that programs know them by."""
+    return decode(_NATIVE_CLASSES[NATIVES.classes.index(Terms)], encode(terms))
+
+
+def _present_terms(host: Host) -> Wire:
+    _of_governance(host)
+    return _given(host.timeline[-1])
+
+
+def _is_known_node_key(host: Host, node_key: bytes) -> bool:
+    _of_governance(host)
+    return any(node_key in terms.node_keys for terms in host.timeline)
+
+
+def _decide(host: Host, members: Sequence[Wire], observers: Sequence[Wire], parameters: Wire) -> Wire:
+    _of_governance(host)
+    if not VALIDATORS_MIN <= len(members) <= VALIDATORS_MAX or len(observers) > OBSERVERS_MAX:
+        raise Failure(Code.OUT_OF_RANGE)
+    voting = [_wire(Validator, member) for member in members]
+    following = [_wire(Observer, observer) for observer in observers]
+    return _given(host.decide(host.timeline, voting, following, _wire(Parameters, parameters)))
+
+
+def _proves_equivocation(host: Host, evidence: Wire) -> bool:
+    _of_governance(host)
+    return proves_equivocation(host.chain_id, _wire(Equivocation, evidence), host.verify)
+
+
+def _keep_code(host: Host, number: int, code: bytes, source: str) -> bytes:
+    _of_governance(host)
+    return keep_code(host, number, code, source)
+
+
+def _install_code(host: Host, number: int, name: bytes, from_height: int) -> int:
+    _of_governance(host)
+    return install(host, number, name, from_height)
+
+
+def _drop_code(host: Host, name: bytes) -> bool:
+    _of_governance(host)
+    return drop_code(host, name)
+
+
 LENT: tuple[Callable[..., Any], ...] = (
     lambda host: host.caller,
     lambda host: host.company or "",
@@ -154,4 +227,12 @@ LENT: tuple[Callable[..., Any], ...] = (
     lambda _, number: number.to_bytes(4, "big"),
     lambda _, number: number.to_bytes(8, "big"),
     lambda _, text: bool(text) and min(text) >= " ",
+    _present_terms,
+    _is_known_node_key,
+    _decide,
+    _proves_equivocation,
+    _keep_code,
+    _install_code,
+    _drop_code,
+    lambda host, number, name: (number, name) in host.methods,
 )

@@ -20,7 +20,7 @@ CODE_BYTES_MAX = 128 * 1024
 Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")]
 Label = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9.-]{0,63}\Z")]
 """Of an event: kebab-case with the contract's name before a dot."""
-Prose = Annotated[str, Meta(max_length=2_000)]
+Prose = Annotated[str, Meta(max_length=4_000)]
 """For people; part of the hash like everything else."""
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from contracts.vm.functions import HOST_FUNCTIONS
+from contracts.vm.functions import HOST_FUNCTIONS, HostFunction
 from contracts.vm.kinds import Kind, Never, Nothing, arithmetic, check_of, concat, join, kind_of, refuse, show
+from contracts.vm.native import Native, is_native
 from contracts.vm.operators import Relation
 from contracts.vm.program import Program
 from contracts.vm.tree import (
@@ -20,7 +21,6 @@ from contracts.vm.tree import (
     Contains,
     Decode,
     Expr,
-    Fail,
     Field,
     Get,
     Host,
@@ -143,7 +143,7 @@ class Scope:
                 row = self._scalars(operand, depth)
                 return List(row.item, min(row.min, 1), row.max)
             case ListOf(item, items):
-                self.check_type(item)
+                self.check_type(List(item, len(items), len(items)))
                 for each in items:
                     self.bind(each, item, depth)
                 return List(item, len(items), len(items))
@@ -198,11 +198,8 @@ class Scope:
                 self.bind_all(args, imported.params, depth)
                 return kind_of(imported.result[0]) if imported.result else Nothing()
             case Host(function, args):
-                lent = at(HOST_FUNCTIONS, function, "host function")
-                self.bind_all(args, lent.params, depth)
-                return lent.result
-            case Fail():
-                return Never()
+                return self._host(at(HOST_FUNCTIONS, function, "host function"), args, depth)
+        return Never()
 
     def check_type(self, declared: Type, structs: int | None = None) -> None:
         """Refuse a type that contradicts itself, or holds a struct that is not among the first `structs`."""
@@ -234,6 +231,22 @@ class Scope:
         if local not in self.readable:
             refuse(f"local {local} is read where it may not be set")
         return kind_of(at(self.locals, local, "local"))
+
+    def _host(self, lent: HostFunction, args: Sequence[Expr], depth: int) -> Kind:
+        if len(args) != len(lent.params):
+            refuse(f"{len(args)} values for {lent.name}, which takes {len(lent.params)}")
+        for value, target in zip(args, lent.params, strict=True):
+            if not isinstance(target, Native):
+                self.bind(value, target, depth)
+                continue
+            kind = self.kind(value, depth)
+            if isinstance(kind, Never | Nothing) or not is_native(kind, self.program.structs, target):
+                refuse(f"{show(kind)} where {lent.name} takes a struct of the ledger")
+        if not isinstance(lent.result, Native):
+            return lent.result
+        places = range(len(self.program.structs))
+        found = next((each for each in map(Struct, places) if is_native(each, self.program.structs, lent.result)), None)
+        return found or refuse(f"no struct has the shape of what {lent.name} gives")
 
     def _number(self, node: Expr, depth: int) -> Int:
         kind = self.kind(node, depth)

@@ -21,6 +21,7 @@ from typing import Any
 
 from msgspec import Struct as Plain
 
+from contracts.contract import Business, Role
 from contracts.vm.flow import check_function
 from contracts.vm.kinds import refuse
 from contracts.vm.program import CODE_BYTES_MAX, LANGUAGE, MethodDef, Program, StructDef, TableDef, code_hash
@@ -28,6 +29,7 @@ from contracts.vm.scope import Scope, at
 from contracts.vm.types import Bytes, Int, List, Optional, Struct, Text, Type, Wide
 from ledger.codec import decode
 from ledger.errors import PeerError
+from ledger.transaction import Branch
 
 LOCALS_MAX = 200
 LISTED_MAX = 500
@@ -72,6 +74,8 @@ def _check(program: Program) -> None:
     _distinct([code.name for code in program.codes], "code name")
     _distinct([function.name for function in program.functions], "function")
     _distinct([method.name for method in program.methods], "method")
+    if program.branch not in set(Branch):
+        refuse(f"there is no branch {program.branch}")
     records = _Records(program)
     for position, struct in enumerate(program.structs):
         with _within("struct", struct.name):
@@ -170,6 +174,8 @@ def _check_method(program: Program, method: MethodDef) -> None:
         _few(rows)
         if list(rows) != sorted(set(rows)):
             refuse("roles or callers that are not in order, each once")
+    if not set(method.roles) <= set(Role) or method.business not in set(Business):
+        refuse("a role or type of business that there is not")
     if method.scheduled_gas > SCHEDULED_GAS_MAX:
         refuse(f"{method.scheduled_gas} gas for a scheduled call, at most {SCHEDULED_GAS_MAX}")
     if method.device:

@@ -9,12 +9,12 @@ import msgspec
 from msgspec import inspect
 
 from contracts import abi
-from ledger.codec import Wire
+from ledger.codec import Wire, decode
 from ledger.errors import ClientError, PeerError
 
 
-def describe_methods() -> list[dict[str, str]]:
-    """Every method that transactions can call."""
+def describe_methods(installed: Sequence[abi.MethodDescription] = ()) -> list[dict[str, str]]:
+    """Every method that transactions can call, those of installed contracts last."""
     return [
         {
             "call": f"{method.contract} {method.method}",
@@ -22,15 +22,18 @@ def describe_methods() -> list[dict[str, str]]:
             "roles": " ".join(role.name.lower() for role in method.roles),
             "what": method.summary,
         }
-        for method in abi.describe()
+        for method in (*abi.describe(), *installed)
     ]
 
 
-def parse_call(contract: str, method: str, arguments: Sequence[str]) -> abi.EncodedCall:
+def parse_call(
+    contract: str, method: str, arguments: Sequence[str], installed: Sequence[abi.MethodDescription] = ()
+) -> abi.EncodedCall:
     """A call from `--name value` or `--name=value` texts. Raises ClientError `contract-unknown`, `method-unknown`,
     `args-malformed`.
     """
-    found = {(each.contract, each.method): each for each in abi.describe()}.get((contract, method))
+    known = (*installed, *abi.describe())
+    found = {(each.contract, each.method): each for each in known}.get((contract, method))
     if found is None:
         return abi.encode_call(contract, method)  # raises, and names those that there are
     call = f"{contract} {method}"
@@ -40,9 +43,9 @@ def parse_call(contract: str, method: str, arguments: Sequence[str]) -> abi.Enco
     if missing:
         raise ClientError("args-malformed", f"{call} needs {', '.join(missing)}")
     values = {name: _from_text(name, text, inspect.type_info(kinds[name].type)) for name, text in texts.items()}
-    encoded = abi.encode_args(contract, method, found.args(**values))
+    encoded = abi.encode_described(found, found.args(**values))
     try:
-        abi.decode_args(encoded.contract, method, encoded.args)
+        decode(found.args, encoded.args)
     except PeerError as error:  # a length or range that its type does not allow
         raise ClientError("args-malformed", f"{call}: {error.message}") from error
     return encoded

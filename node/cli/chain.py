@@ -28,6 +28,9 @@ def tx(
     api: Annotated[
         str, typer.Option(help="host:port of another node's API to submit by, where this home's core is not up.")
     ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what the call would do on this node's ledger now.")
+    ] = False,
     home: HomeOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
@@ -37,15 +40,21 @@ def tx(
     Arguments of the method are given by name; keys and hashes in hexadecimal, structs and lists as JSON.
     """
     from node.cli.call_text import describe_methods, parse_call
-    from node.cli.submit import load_signer, submit_by_api, submit_call
+    from node.cli.submit import installed_methods, load_signer, sender_of, simulate_call, submit_by_api, submit_call
 
     if show_all:
-        emit(describe_methods(), output)
+        emit(describe_methods(installed_methods(home_of(home))), output)
         return
     if not contract or not method:
         raise typer.BadParameter("name a contract and a method; --list shows them all")
     place = home_of(home)
-    call = parse_call(contract, method, context.args)
+    call = parse_call(contract, method, context.args, installed_methods(place))
+    if dry_run:
+        shown = simulate_call(place, call, sender_of(place, key))
+        emit(shown, output)
+        if shown["code"]:
+            raise typer.Exit(1)
+        return
     signer = load_signer(place, key)
     submitted = submit_by_api(place, call, signer, wait_s, api) if api else submit_call(place, call, signer, wait_s)
     shown = asyncio.run(submitted)

@@ -15,7 +15,7 @@ import typer
 
 from ledger.errors import ClientError, OurError, PeerError, PileChainError
 from node import __version__
-from node.cli import bench, chain, demo, keeping, keys, run, setup, snapshot
+from node.cli import bench, chain, contract, demo, keeping, keys, run, setup, snapshot
 from node.cli.options import Format, OutputOption, emit
 
 EXIT_REFUSED = 1
@@ -53,7 +53,7 @@ def version(output: OutputOption = Format.TEXT) -> None:
         emit({"pilechain": __version__, "python": platform.python_version()}, output)
 
 
-for module in (setup, keys, run, chain, keeping, snapshot, demo, bench):
+for module in (setup, keys, run, chain, contract, keeping, snapshot, demo, bench):
     module.join(app)
 
 

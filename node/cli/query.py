@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from contracts import abi, views
+from contracts import abi, installed, views
 from contracts.catalogue import BY_NUMBER
 from contracts.codes import describe
-from ledger.block import Header, Receipt, Result
+from ledger.block import Event, Header, Receipt, Result
 from ledger.codec import decode_trusted, encode
 from ledger.errors import ClientError, PileChainError
 from ledger.readable import readable
@@ -33,6 +33,14 @@ def block_at(snapshot: Snapshot, height: int) -> dict[str, Any]:
     }
 
 
+def shown_event(event: Event) -> dict[str, Any]:
+    """An event with its fields; its bytes alone if this release does not know it."""
+    try:
+        return {"event": event.name, **readable(abi.decode_event(event))}
+    except ClientError:
+        return {"event": event.name, "raw": event.data.hex()}
+
+
 def transaction_of(snapshot: Snapshot, transaction_id: bytes) -> dict[str, Any]:
     """A sealed transaction and what came of it. Raises ClientError `transaction-unknown`."""
     place = snapshot.locate(transaction_id)
@@ -43,7 +51,7 @@ def transaction_of(snapshot: Snapshot, transaction_id: bytes) -> dict[str, Any]:
     height, index = place
     tx = decode_transaction(snapshot.transactions(height)[index])
     receipt = decode_trusted(Receipt, snapshot.receipts(height)[index])
-    name, sentence = describe(receipt.code)
+    name, sentence = installed.describe_code(snapshot, height, receipt.code)
     return {
         "id": tx.id.hex(),
         "height": height,
@@ -55,7 +63,7 @@ def transaction_of(snapshot: Snapshot, transaction_id: bytes) -> dict[str, Any]:
         "code_name": name,
         "meaning": sentence,
         "gas_used": receipt.gas_used,
-        "events": [{"event": event.name, **readable(abi.decode_event(event))} for event in receipt.events],
+        "events": [shown_event(event) for event in receipt.events],
     }
 
 
@@ -93,7 +101,7 @@ def members_of(snapshot: Snapshot) -> dict[str, Any]:
             for terms in timeline
         ],
         "proposals": {
-            identity.hex(): {"change": type(proposal.change).__name__, **readable(proposal)}
+            identity.hex(): {"kind": proposal.change.kind.name.lower(), **readable(proposal)}
             for identity, proposal in views.proposals(snapshot).items()
         },
     }

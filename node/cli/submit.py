@@ -7,15 +7,18 @@ from typing import Any
 
 import msgspec
 
-from contracts.abi import EncodedCall
+from contracts import installed
+from contracts.abi import EncodedCall, MethodDescription
+from contracts.executor import simulate
+from ledger.codec import encode
 from ledger.errors import ClientError
 from ledger.keys import Signer, SoftSigner
-from ledger.transaction import decode_transaction
+from ledger.transaction import Signed, decode_transaction
 from node.calls import signed_call
-from node.cli.query import transaction_of
+from node.cli.query import shown_event, transaction_of
 from node.home import Home
 from node.ipc.socket import CoreClient
-from node.keystore import load_key, passphrase_from_env_or_file
+from node.keystore import load_key, passphrase_from_env_or_file, public_key_of
 from node.storage.reader import LedgerReader
 
 
@@ -36,6 +39,47 @@ def home_passphrase(home: Home) -> bytes:
 def _passphrase(file: Path) -> bytes:
     environ = {"PILECHAIN_PASSPHRASE_FILE": str(file)} if file.exists() else {}
     return passphrase_from_env_or_file(environ | dict(os.environ))
+
+
+def installed_methods(home: Home) -> list[MethodDescription]:
+    """Methods of the contracts that were voted in, as far as this home's ledger knows; none if it has no ledger."""
+    if not home.ledger.exists():
+        return []
+    reader = LedgerReader(home.ledger, home.config().store.map_bytes)
+    try:
+        with reader.snapshot() as snapshot:
+            return installed.methods(snapshot, snapshot.height + 1)
+    finally:
+        reader.close()
+
+
+def sender_of(home: Home, key: Path | None) -> bytes:
+    """The sender's public key, for which no passphrase is needed."""
+    return public_key_of(key or home.path(home.config().keys.company))
+
+
+def simulate_call(home: Home, call: EncodedCall, sender: bytes) -> dict[str, Any]:
+    """What a call would do on this home's ledger as it stands; nothing is submitted."""
+    reader = LedgerReader(home.ledger, home.config().store.map_bytes)
+    try:
+        with reader.snapshot() as snapshot:
+            now_ms = snapshot.head.tip.time_ms + 1
+            body = call.body(home.genesis().hash(), sender, now_ms, bytes(8))
+            raw = encode(Signed(encode(body), bytes(64)))
+            done = simulate(snapshot, body.chain_id, snapshot.height + 1, now_ms, decode_transaction(raw))
+            name, sentence = installed.describe_code(snapshot, snapshot.height + 1, done.receipt.code)
+            return {
+                "dry_run": True,
+                "height": snapshot.height,
+                "code": done.receipt.code,
+                "code_name": name,
+                "meaning": sentence,
+                "gas_used": done.receipt.gas_used,
+                "changed_keys": done.changed_keys,
+                "events": [shown_event(event) for event in done.receipt.events],
+            }
+    finally:
+        reader.close()
 
 
 async def submit_call(home: Home, call: EncodedCall, signer: Signer, wait_s: float) -> dict[str, Any]:

@@ -12,12 +12,16 @@ from pathlib import Path
 import lmdb
 import pytest
 
+from contracts.genesis import consortium_of
 from ledger.errors import ClientError
 from node.cli.verify import verify_chain
 from node.home import Home
+from node.keystore import save_key
 from node.testnet.make import Testnet, TestnetPlan, example_drivers, example_piles, make_testnet
+from tests.unit.test_contract_language import tutorial
 
 READY_S_MAX = 40
+PAGE = Path(__file__).parents[2] / "docs" / "contract-language.md"
 
 
 def pilechain(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -65,6 +69,51 @@ def running(testnet):
 def home_of(testnet: Testnet, company: str) -> str:
     """The --home of a company."""
     return str(testnet.home(company).root)
+
+
+def test_F20_a_contract_is_compiled_proposed_and_voted_in(testnet, running, tmp_path):
+    """As an outside author and the companies do it; what a call would do is seen before it is sent."""
+    file = tmp_path / "feeder.py"
+    file.write_text(tutorial(), encoding="utf-8")
+    done = pilechain("contract", "compile", str(file), "--out", str(tmp_path / "feeder.tree"))
+    page = PAGE.read_text(encoding="utf-8")
+    assert done.stdout.splitlines()[0] in page
+    assert done.stdout.split()[-1][:8] in page
+    judged = answer("contract", "verify", str(tmp_path / "feeder.tree"), "--hash", done.stdout.split()[-1])
+    assert judged["methods"] == 3
+    proposed = answer("contract", "propose", "9", str(file), "--home", home_of(testnet, "SGCC"))
+    (tmp_path / "passphrase").write_text("of a test")
+    codes = []
+    for company in sorted({each.name for each in consortium_of(testnet.genesis()).companies} - {"SGCC"}):
+        save_key(tmp_path / f"{company}.json", testnet.signer("company", company), b"of a test")
+        voter = ("--home", home_of(testnet, "SGCC"), "--key", str(tmp_path / f"{company}.json"))
+        call = ("tx", "governance", "approve", "--proposal", proposed["id"], *voter)
+        tried = json.loads(pilechain(*call, "--dry-run", "--output", "json").stdout)
+        sent = json.loads(pilechain(*call, "--output", "json").stdout)
+        assert (tried["code"], len(tried["events"])) == (sent["code"], len(sent["events"]))
+        codes.append([event["event"] for event in sent["events"]])
+        if "governance.decided" in codes[-1]:
+            break
+    assert codes[-1] == ["governance.approved", "governance.installed", "governance.decided"]
+    grid = ("--home", home_of(testnet, "SGCC"), "--key", str(tmp_path / "CityGrid.json"))
+    notice = ("--feeder", "F1", "--limit-w", "500000", "--until-ms", str(2**62))
+    told = answer("tx", "feeder", "announce", *notice, *grid)
+    assert [event["event"] for event in told["events"]] == ["feeder.announced"]
+    again = pilechain("tx", "feeder", "confirm", "--feeder", "F2", "--home", home_of(testnet, "SGCC"))
+    assert (again.returncode, "there is no notice about this feeder" in again.stdout) == (1, True)
+    assert any(row["call"] == "feeder confirm" for row in answer("tx", "--list", "--home", home_of(testnet, "SGCC")))
+
+
+def test_F20_what_is_wrong_with_a_contract_is_told_by_line(tmp_path):
+    bad = tmp_path / "bad.py"
+    bad.write_text(tutorial().replace("limit_w: U32", "limit_w: int"), encoding="utf-8")
+    done = pilechain("contract", "compile", str(bad))
+    assert done.returncode == 1
+    assert "bad.py:16:14: int is no type here" in done.stderr
+    assert "Traceback" not in done.stderr
+    bad.with_suffix(".tree").write_bytes(os.urandom(200))
+    done = pilechain("contract", "verify", str(bad.with_suffix(".tree")))
+    assert (done.returncode, done.stderr.split(":")[0]) == (1, "code-refused")
 
 
 def open_session(testnet: Testnet, pile: str, deposit_fen: int) -> subprocess.CompletedProcess[str]:

@@ -38,6 +38,13 @@ def target(*parsers: str) -> Callable[[Callable[[Path], Iterator[Target]]], Call
 def load() -> dict[str, Entry]:
     """All targets."""
     # They register themselves.
-    from tests.fuzz import targets_chain, targets_devices, targets_files, targets_join, targets_wire  # noqa: F401
+    from tests.fuzz import (  # noqa: F401
+        targets_chain,
+        targets_contracts,
+        targets_devices,
+        targets_files,
+        targets_join,
+        targets_wire,
+    )
 
     return TARGETS

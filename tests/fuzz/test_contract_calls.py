@@ -13,6 +13,7 @@ import pytest
 from msgspec import structs
 
 from contracts import abi, digests, views
+from contracts.compiler.compiler import compile_source
 from contracts.contract import Business, Role
 from contracts.memory import MemoryState
 from contracts.registry import MeterState
@@ -25,6 +26,10 @@ from ledger.tariff import Tariff
 from ledger.transaction import Transaction
 from tests.consortium import HOUR, NAMES, PERIODS, Call, Chain, key, pile, proof, signer
 from tests.fuzz.engine import inputs, told
+from tests.unit.test_contract_language import tutorial
+
+FEEDER = encode(compile_source(tutorial()))
+"""A contract's code."""
 
 DAY = 24 * HOUR
 
@@ -167,6 +172,7 @@ class Day:
             ("propose_remove", {"company": "Teld"}),
             ("propose_keys", {"company": "Teld", "company_key": key("Teld anew")}),
             ("propose_parameters", {"parameters": parameters}),
+            ("propose_contract", {"number": 9, "code": FEEDER, "source": "", "from_height": 0}),
             ("approve", {"proposal": self.proposal}),
             ("register_vote_key", vote_keys[0]),
             ("renew_vote_key", vote_keys[1]),

@@ -161,7 +161,7 @@ def test_F06_an_operator_registers_a_pile():
     again = pile("Pile-10", "SGCC", meter_state=0, public_key=key("Pile-9"))
     assert label(chain.call("SGCC", "registry.register", **fields | {"pile": again})) == "device-key-taken"
     named = pile("Pile\x0010", "SGCC", meter_state=0, public_key=key("x"))
-    assert label(chain.call("SGCC", "registry.register", **fields | {"pile": named})) == "name-malformed"
+    assert label(chain.call("SGCC", "registry.register", **fields | {"pile": named})) == "pile-name-malformed"
 
 
 def test_F06_contracts_are_described():

@@ -265,15 +265,15 @@ def test_F07_a_set_never_falls_below_four():
     [
         ("propose_admit", newcomer(roles=()), Code.ROLES_INVALID),
         ("propose_admit", newcomer(roles=(Role.OPERATOR, Role.DRIVER)), Code.ROLES_INVALID),
-        ("propose_admit", newcomer("New\0co"), Code.NAME_MALFORMED),
+        ("propose_admit", newcomer("New\0co"), Code.COMPANY_NAME_MALFORMED),
         ("propose_admit", newcomer(company="Teld"), Code.COMPANY_EXISTS),
         ("propose_admit", newcomer(company_key=key("Teld")), Code.KEY_TAKEN),
         ("propose_admit", newcomer(company_key=key("Pile-1")), Code.DEVICE_KEY_TAKEN),
         ("propose_admit", newcomer(company_key=b"\1" + bytes(32)), Code.KEY_INVALID),
-        ("propose_vote", {"company": "Nobody"}, Code.COMPANY_UNKNOWN),
-        ("propose_suspend", {"company": "Nobody"}, Code.COMPANY_UNKNOWN),
-        ("propose_remove", {"company": "Nobody"}, Code.COMPANY_UNKNOWN),
-        ("propose_keys", {"company": "Nobody", "company_key": key("anew")}, Code.COMPANY_UNKNOWN),
+        ("propose_vote", {"company": "Nobody"}, Code.MEMBER_UNKNOWN),
+        ("propose_suspend", {"company": "Nobody"}, Code.MEMBER_UNKNOWN),
+        ("propose_remove", {"company": "Nobody"}, Code.MEMBER_UNKNOWN),
+        ("propose_keys", {"company": "Nobody", "company_key": key("anew")}, Code.MEMBER_UNKNOWN),
         ("propose_keys", {"company": "Teld", "company_key": key("d0")}, Code.KEY_TAKEN),
         *(
             ("propose_parameters", {"parameters": replace(Parameters(), **changes)}, code)

@@ -152,8 +152,8 @@ def test_F07_the_margin_of_who_left_stays_locked_and_its_name_its_own():
     again = newcomer("Teld", company_key=key("Teld again"))
     assert propose(chain, "SGCC", "propose_admit", **again).code == Code.COMPANY_EXISTS
     anew = {"company": "Teld", "company_key": key("Teld again")}
-    assert propose(chain, "SGCC", "propose_keys", **anew).code == Code.COMPANY_UNKNOWN
-    assert propose(chain, "SGCC", "propose_remove", company="Teld").code == Code.COMPANY_UNKNOWN
+    assert propose(chain, "SGCC", "propose_keys", **anew).code == Code.MEMBER_UNKNOWN
+    assert propose(chain, "SGCC", "propose_remove", company="Teld").code == Code.MEMBER_UNKNOWN
 
 
 def test_F07_a_company_without_a_node_leaves_too():
@@ -216,7 +216,7 @@ def test_F07_a_private_pile_whose_owners_company_has_left_ends_its_session_and_o
         "Home-2", "Teld", kind=PileKind.PRIVATE, owner=key("d1"), meter_state=MeterState.UNVERIFIED, connectors=1
     )
     fields: dict[str, Any] = {"pile": another, "registers_wh": (0,), "proof": proof("Home-2", "Teld")}
-    assert chain.call("Teld", "registry.register", **fields).code == Code.COMPANY_LEFT
+    assert chain.call("Teld", "registry.register", **fields).code == Code.HOME_LEFT
 
 
 def test_F07_who_owes_a_company_that_left_stays_until_there_is_a_clearing():

@@ -45,6 +45,18 @@ async def test_F50_submit_without_waiting_is_accepted_with_its_id(edge):
     assert edge.core.submitted == [tx.raw]
 
 
+async def test_F20_a_simulated_transaction_says_what_it_would_do_and_reaches_nobody(edge):
+    raw = Signed(decode(Signed, edge.chain.transaction().raw).body, bytes(64))  # nobody need have signed it
+    async with edge.client.post("/v1/simulate", data=encode(raw), headers=OCTETS) as answer:
+        body = await answer.json()
+    assert (answer.status, body["height"], body["changed_keys"]) == (200, 0, 0)
+    assert body["code_name"] != "done"
+    assert body["gas_used"] > 0
+    assert edge.core.submitted == []
+    async with edge.client.post("/v1/simulate", data=b"nonsense", headers=OCTETS) as answer:
+        assert (answer.status, (await answer.json())["code"]) == (400, "encoding-malformed")
+
+
 @pytest.mark.parametrize("form", [bytes.hex, lambda raw: base64.b64encode(raw).decode()], ids=["hex", "base64"])
 async def test_F50_submit_as_json(edge, form):
     tx = edge.chain.transaction()

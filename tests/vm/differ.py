@@ -5,18 +5,17 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from contracts.contract import Business, Method
+from contracts.contract import Method
 from contracts.host import Failure, Host
 from contracts.memory import MemoryState
+from contracts.vm.entry import methods_of
 from contracts.vm.generator import functions
 from contracts.vm.interpreter import Interpreter
-from contracts.vm.layout import args_class
 from contracts.vm.link import Linked
 from contracts.vm.program import Program
 from contracts.vm.verifier import Verified, verify
 from ledger.codec import encode
 from ledger.errors import PeerError
-from ledger.transaction import Branch, ExpiryClass
 from tests.vm.draw import OTHER, OWN, draw_program
 from tests.vm.values import value_of
 
@@ -33,24 +32,6 @@ def interpreted(linked: Linked) -> list[Callable[..., Any]]:
         lambda host, *args, position=position: Interpreter(linked, host).call(position, args)
         for position in range(len(linked.program.functions))
     ]
-
-
-def methods_of(linked: Linked, engine: Engine) -> dict[tuple[int, str], Method]:
-    """Entries for the host."""
-    run = engine(linked)
-    found = {}
-    for declared in linked.program.methods:
-        function = linked.program.functions[declared.function]
-        args = linked.args_of(declared)
-
-        def enter(host: Host, values: Any, body: Any = run[declared.function]) -> Any:
-            return body(host, *[getattr(values, name) for name in values.__struct_fields__])
-
-        found[linked.contract, declared.name] = Method(
-            linked.contract, declared.name, args, Branch.SERVICE, ExpiryClass.ORDINARY, Business.CHARGING, (),
-            declared.callers, enter, "", args_class(function.result, linked.classes),
-        )  # fmt: skip
-    return found
 
 
 def outcome(
@@ -87,16 +68,23 @@ class DifferenceError(AssertionError):
 
 
 def compare(seed: int, tally: dict[int, int] | None = None) -> bytes:
-    """One program by both engines; returns a digest of all outcomes, the same on every machine. Counts codes in
-    `tally`. Raises DifferenceError.
-    """
+    """A random program by both engines; returns a digest of all outcomes, the same on every machine."""
     rng = random.Random(f"program {seed}")
     other, _ = passing(rng)
     own, _ = passing(rng, other.program)
+    return compare_programs(own, other, rng, tally)
+
+
+def compare_programs(
+    own: Verified, other: Verified | None, rng: random.Random, tally: dict[int, int] | None = None
+) -> bytes:
+    """Random calls of a program's methods by both engines; returns a digest of all outcomes. Counts codes in `tally`.
+    Raises DifferenceError.
+    """
     tables = []
     for engine in (interpreted, functions):
-        linked = [Linked(other, OTHER), Linked(own, OWN)]
-        tables.append(methods_of(linked[0], engine) | methods_of(linked[1], engine))
+        linked = [Linked(own, OWN), *([Linked(other, OTHER)] if other else [])]
+        tables.append({key: method for each in linked for key, method in methods_of(each, engine(each)).items()})
     linked_own = Linked(own, OWN)
     state = MemoryState()
     digest = hashlib.sha256(own.hash)
@@ -111,7 +99,7 @@ def compare(seed: int, tally: dict[int, int] | None = None) -> bytes:
         gas = rng.choice((rng.randint(0, 3_000), GAS, GAS))
         one, two = (outcome(state, table, method.name, args, gas) for table in tables)
         if one != two:
-            raise DifferenceError(f"program {seed}, {method.name}{args}: interpreter {one}, generator {two}")
+            raise DifferenceError(f"{own.hash.hex()}, {method.name}{args}: interpreter {one}, generator {two}")
         state.apply(one[4])
         digest.update(repr(one).encode())
         if tally is not None:

@@ -5,6 +5,7 @@ import random
 from contracts.vm import tree
 from contracts.vm.functions import HOST_FUNCTIONS
 from contracts.vm.kinds import check_of
+from contracts.vm.native import Native
 from contracts.vm.operators import Op, Relation
 from contracts.vm.program import (
     LANGUAGE,
@@ -374,20 +375,19 @@ class Draw(Types):
         lending = [
             place
             for place, lent in enumerate(HOST_FUNCTIONS)
-            if type(lent.result) is type(target) and lent.name != "get_chain_id"
+            if type(lent.result) is type(target) and not any(isinstance(each, Native) for each in lent.params)
         ]
         if lending:
             function = rng.choice(lending)
-            return tree.Host(function, tuple(self.expr(each, depth) for each in HOST_FUNCTIONS[function].params))
+            params = [each for each in HOST_FUNCTIONS[function].params if not isinstance(each, Native)]
+            return tree.Host(function, tuple(self.expr(each, depth) for each in params))
         return self.simple(target)
 
 
 def _ends(block: tuple[Statement, ...]) -> bool:
     """Whether nothing after a block is ever reached."""
     match block[-1:]:
-        case (tree.Return() | tree.Break() | tree.Continue(),):
-            return True
-        case (tree.Do(tree.Fail()),):
+        case (tree.Return() | tree.Break() | tree.Continue() | tree.Do(tree.Fail()),):
             return True
         case (tree.If(_, then, otherwise),):
             return _ends(then) and _ends(otherwise)

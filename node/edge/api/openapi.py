@@ -53,10 +53,10 @@ def _operation(route: Route) -> dict[str, Any]:
         "parameters": _parameters(route),
         "responses": responses,
     }
-    if route.accepted is not None:
+    if route.takes_transaction:
         operation["requestBody"] = {
             "required": True,
-            "description": f"The signed transaction's bytes. Bodies have at most {BODY_BYTES_MAX} bytes.",
+            "description": f"The transaction's bytes. Bodies have at most {BODY_BYTES_MAX} bytes.",
             "content": {
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
                 "application/json": {"schema": _reference(TransactionBody)},

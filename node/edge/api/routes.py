@@ -29,7 +29,9 @@ class Route(msgspec.Struct, frozen=True):
     """Type of the answer's body, or of one event's data if `stream`."""
     handler: Callable[[Services, web.Request, Any], Awaitable[Any]]
     accepted: Any = None
-    """Type of a 202 answer, of the one operation that takes a transaction as its body."""
+    """Type of a 202 answer, if there may be one."""
+    takes_transaction: bool = False
+    """Whether the body is a transaction."""
     stream: bool = False
     """Answers with server-sent events."""
 

@@ -18,6 +18,18 @@ class Accepted(Shape):
     status: Literal["pending"] = "pending"
 
 
+class Simulation(Shape):
+    """What a transaction would do in the block after `height`, were it there alone."""
+
+    height: int
+    """Of the newest sealed block: whose state it ran on."""
+    code: int
+    code_name: str
+    gas_used: int
+    changed_keys: int
+    events: list[dict[str, Any]]
+
+
 class Proof(Shape):
     """All that a light client needs to check a transaction and its receipt (canonical encodings, in hex)."""
 

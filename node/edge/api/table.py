@@ -15,6 +15,18 @@ ROUTES = (
         shapes.SealedTransaction,
         transactions.submit,
         accepted=shapes.Accepted,
+        takes_transaction=True,
+    ),
+    Route(
+        "POST",
+        "/v1/simulate",
+        "simulateTransaction",
+        "What a transaction would do now; nothing is kept, and its signature is not looked at",
+        "transactions",
+        NoParameters,
+        shapes.Simulation,
+        transactions.simulate,
+        takes_transaction=True,
     ),
     Route(
         "GET",

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from contracts import executor
 from ledger.codec import decode_trusted, encode
 from ledger.errors import ClientError
 from ledger.readable import readable
@@ -48,6 +49,25 @@ async def submit(services: Services, request: web.Request, wanted: parameters.Su
     accepted = shapes.Accepted(transaction.id.hex())
     headers = {"Location": f"/v1/transactions/{accepted.id}"}
     return web.Response(body=msgspec.json.encode(accepted), status=202, content_type=JSON, headers=headers)
+
+
+async def simulate(services: Services, request: web.Request, wanted: parameters.NoParameters) -> shapes.Simulation:
+    """Run a transaction on the newest sealed state and keep nothing: to see its code, gas and events before it is
+    signed. The signature may be zeros.
+    """
+    transaction = decode_transaction(await _read_body(request))
+    with services.ledger.snapshot() as snapshot:
+        height, now_ms = snapshot.height, snapshot.head.tip.time_ms + 1
+        done = executor.simulate(snapshot, services.genesis.hash(), height + 1, now_ms, transaction)
+    receipt = done.receipt
+    return shapes.Simulation(
+        height=height,
+        code=receipt.code,
+        code_name=chain_views.code_name(receipt.code),
+        gas_used=receipt.gas_used,
+        changed_keys=done.changed_keys,
+        events=[chain_views.event(event) for event in receipt.events],
+    )
 
 
 async def transaction(
