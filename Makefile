@@ -1,7 +1,7 @@
 # PileChain. `make` alone prints the targets.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long compose-test fuzz coverage check bench fmt lock clean
+.PHONY: help setup demo test test-long compose-test fuzz machine coverage check bench fmt lock clean
 
 BIN   := .venv/bin
 STAMP := .venv/.setup-done
@@ -9,6 +9,7 @@ STAMP := .venv/.setup-done
 PYTHON ?=
 ARGS  ?=
 SECONDS_EACH ?= 5
+PROGRAMS ?= 10000
 
 help: ## print the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +45,14 @@ test-long: setup ## the long tests
 
 fuzz: setup ## every parser of outside bytes for SECONDS_EACH=5 (600 for the long run)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS_EACH) $(ARGS)
+
+machine: setup ## both engines of the contract machine on PROGRAMS=10000 random programs, under three hash seeds; gas against time
+	@set -e; digests=; for seed in 0 1 4711; do \
+	    said="$$(PYTHONHASHSEED=$$seed $(BIN)/python -m tests.vm --programs $(PROGRAMS) --jobs 2)"; echo "hash seed $$seed: $$said"; \
+	    digests="$$digests$${said##* }\n"; \
+	done; \
+	if [ "$$(printf "$$digests" | sort -u | wc -l)" -ne 1 ]; then echo "the hash seed makes a difference" >&2; exit 1; fi
+	$(BIN)/python -m bench.gas
 
 # What decides about money and agreement, by the unit tests and scenarios alone.
 COVERED := --cov=consensus --cov=ledger --cov=devices.light_client --cov=devices.light_state

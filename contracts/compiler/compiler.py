@@ -49,7 +49,7 @@ def _parse(text: str, name: str) -> ast.Module:
         raise SourceError([Flaw(1, 1, f"longer than {SOURCE_BYTES_MAX} bytes", "")], name)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error", SyntaxWarning)  # `1if x` and the like: not for texts that people vote on
+            warnings.simplefilter("error")  # `1if x`, an unknown `\l` and the like: not for texts that people vote on
             return ast.parse(text)
     except SyntaxError as error:
         raise SourceError([Flaw(error.lineno or 1, error.offset or 1, error.msg, "")], name) from error
@@ -149,7 +149,8 @@ class _Functions:
             with _Collected(self.flaws):
                 _, params, result = self.declared.signature(self.nodes[name])
                 for arg in self.nodes[name].args.args:
-                    if arg.arg in self.declared.taken:
+                    # A method's parameters are its wire format: they may be called like one of its functions.
+                    if arg.arg in self.declared.taken and arg.arg not in self.nodes:
                         flaw(arg, f"the name {arg.arg} means something else in this contract", "choose another")
                 signatures[name] = Signature(place, tuple(params), tuple(params.values()), result)
                 mark = self._mark(self.nodes[name])

@@ -162,6 +162,8 @@ class Declarations:
                 bounds = (self._number(low), self._number(high))
             case _:
                 flaw(limits, "limits are Range(least, most) of a number or Size(least, most) of a length")
+        if bounds[0] > bounds[1] or (what == "Size" and not 0 <= bounds[0] <= bounds[1] <= LENGTH_MAX):
+            flaw(limits, f"the least comes first; lengths are from 0 to {LENGTH_MAX}")
         match inner:
             case ast.Name(id="int") if what == "Range":
                 return Int(*bounds)
@@ -247,16 +249,16 @@ class Declarations:
 
     def _contract(self, node: ast.Call) -> None:
         values: list[Any] = [self.constant(each) for each in node.args]
-        known = ([str], list(Business), list(Branch))
-        form = "n" if False else ""
-        if node.keywords or len(values) not in (2, 3) or not isinstance(values[0], str):
-            flaw(
-                node,
-                "a contract has a name and a type of business",
-                'Contract("feeder", Business.LOAD, Branch.SERVICE)',
-            )
-        self.name, self.business = values[0], values[1]
-        self.branch = Branch(values[2]) if len(values) == 3 else Branch.SERVICE
+        if self.name:
+            flaw(node, "the contract has a name already")
+        match values if not node.keywords else []:
+            case [str(name), business] if business in set(Business):
+                self.name, self.business = name, business
+            case [str(name), business, branch] if business in set(Business) and branch in set(Branch):
+                self.name, self.business, self.branch = name, business, Branch(branch)
+            case _:
+                form = 'Contract("feeder", Business.LOAD, Branch.SERVICE)'
+                flaw(node, "a contract has a name and a type of business", form)
 
     def _interface(self, name: str, interface: str, node: ast.Call) -> None:
         if len(node.args) != 1:
@@ -279,6 +281,8 @@ class Declarations:
         for arg in args.args[1:] if skip_self else args.args:
             if arg.annotation is None:
                 flaw(arg, f"parameter {arg.arg} needs a type", f"{arg.arg}: U63")
+            if arg.arg in params:
+                flaw(arg, f"parameter {arg.arg} twice")
             params[arg.arg] = self.type(arg.annotation)
         match node.returns:
             case None:

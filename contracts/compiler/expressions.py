@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from contracts.compiler.errors import flaw
+from contracts.compiler.order import is_quiet
 from contracts.compiler.typed import Typed
 from contracts.compiler.words import ARITHMETIC, FACTS, LENT
 from contracts.vm import tree
@@ -87,7 +88,7 @@ class Expressions(Typed):
 
     def _constant(self, node: ast.AST, value: bool | int | str) -> Expr:
         if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            flaw(node, f"{value} does not fit 64 bits")
+            flaw(node, "this number does not fit 64 bits")
         return tree.Const(value)
 
     def _name(self, node: ast.AST, name: str) -> Expr:
@@ -137,7 +138,7 @@ class Expressions(Typed):
             for value in values[1:-1]:
                 flaw(value, "only one alternative", "x or y")
             return tree.OrElse(first, self.expr(values[-1], wanted))
-        made = self.bind(values[0], Bool())
+        made = self.fitted(first, values[0], Bool())
         for value in values[1:]:
             made = tree.Or(made, self.bind(value, Bool()))
         return made
@@ -175,7 +176,10 @@ class Expressions(Typed):
     def _membership(self, left: ast.expr, right: ast.expr) -> Expr:
         if isinstance(right, ast.Name) and right.id in self.declared.tables:
             return tree.Not(tree.IsAbsent(self.load(right, right.id, left)))
-        return tree.Contains(self.expr(right), self.expr(left))
+        row, item = self.expr(right), self.expr(left)
+        if not is_quiet(row) and not is_quiet(item):
+            flaw(left, "computed after the list, though written before it", "give it a name first")
+        return tree.Contains(row, item)
 
     def _simple(self, node: ast.expr) -> bool:
         """Whether computing it twice costs little and does nothing."""
@@ -227,9 +231,14 @@ class Expressions(Typed):
                 begin: Expr = tree.Const(0) if lower is None else self.expr(lower)
                 end = self.expr(upper) if upper is not None else tree.Len(self._again(value))
                 return tree.Slice(row, begin, end)
+        return tree.Index(row, self.place(value, place))
+
+    def place(self, row: ast.expr, place: ast.expr) -> Expr:
+        """An index; `-1` counts from the end."""
+        match place:
             case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() as back)):
-                return tree.Index(row, tree.Arith(Op.SUB, tree.Len(self._again(value)), tree.Const(back)))
-        return tree.Index(row, self.expr(place))
+                return tree.Arith(Op.SUB, tree.Len(self._again(row)), self._constant(place, back))
+        return self.expr(place)
 
     def _again(self, node: ast.expr) -> Expr:
         if not self._simple(node):
@@ -247,6 +256,7 @@ class Expressions(Typed):
             case ast.Attribute(value=ast.Name(id=name), attr=method) if (name, method) in self.declared.imports:
                 imported = self.declared.imports[name, method]
                 args = self.bind_all(node, self._positional(node, imported.names), imported.params, method)
+                self._in_order(node, imported.names, args)
                 return tree.Invoke(imported.place, args)
         return flaw(node, "no function of the contract, of the language, or of another contract's interface")
 
@@ -256,9 +266,9 @@ class Expressions(Typed):
             return self._make(node, name)
         if name in self.functions:
             called = self.functions[name]
-            return tree.Call(
-                called.place, self.bind_all(node, self._positional(node, called.names), called.params, name)
-            )
+            passed = self.bind_all(node, self._positional(node, called.names), called.params, name)
+            self._in_order(node, called.names, passed)
+            return tree.Call(called.place, passed)
         if name in LENT:
             lent = HOST_FUNCTIONS[LENT[name]]
             values = self._plain(node)
@@ -327,7 +337,14 @@ class Expressions(Typed):
             if value is None:
                 flaw(node, f"{name} needs {field.name}")
             values.append(self.bind(value, field.type))
+        self._in_order(node, names, values)
         return tree.Make(shape.place, tuple(values))
+
+    def _in_order(self, node: ast.Call, names: Sequence[str], values: Sequence[Expr]) -> None:
+        """Values are computed in the order of the fields or parameters: it must be the written one, if it shows."""
+        given = [names.index(keyword.arg) for keyword in node.keywords if keyword.arg in names]
+        if given != sorted(given) and not all(is_quiet(values[place]) for place in given):
+            flaw(node, "values are computed in another order than written", f"the order is {', '.join(names)}")
 
     def _replace(self, node: ast.Call, local: str) -> Expr:
         kind = self.local_types[self.names[local]]
@@ -342,6 +359,9 @@ class Expressions(Typed):
             changes.append(tree.Change(place, self.bind(keyword.value, shape.fields[place].type)))
         if not changes:
             flaw(node, "nothing is replaced")
+        fields = [field.name for field in shape.fields]
+        values: dict[int, Expr] = {change.field: change.value for change in changes}
+        self._in_order(node, fields, [values.get(place, tree.Const(0)) for place in range(len(fields))])
         return tree.With(self.names[local], tuple(sorted(changes, key=lambda change: change.field)))
 
     def _positional(self, node: ast.Call, names: Sequence[str]) -> list[ast.expr]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contracts.compiler.declarations import Declarations, Signature
 from contracts.compiler.errors import flaw
 from contracts.compiler.expressions import Expressions
+from contracts.compiler.order import is_quiet
 from contracts.vm import tree
 from contracts.vm.functions import HASH, QUANTITY
 from contracts.vm.kinds import NO_CHECK, Kind, check_of, show
@@ -77,7 +78,9 @@ class Body(Expressions):
                 made = self.bind(value, declared)
                 return [tree.Set(self._new(node, name, declared), made)]
             case ast.AugAssign(target=target, op=op, value=value):
-                read = ast.copy_location(ast.BinOp(left=_as_read(target), op=op, right=value), node)
+                if isinstance(target, ast.Subscript) and any(map(_may_do, ast.walk(target.slice))):
+                    flaw(target, "the index would be computed twice", "give it a name first")
+                read = ast.copy_location(ast.BinOp(left=target, op=op, right=value), node)
                 return self._assign(node, target, read)
             case ast.Expr(value=ast.Constant(value=str())) | ast.Pass():
                 return []
@@ -129,7 +132,7 @@ class Body(Expressions):
                 kind = self.kind(operand, row)
                 if not isinstance(kind, List):
                     flaw(row, self.readable(f"{show(kind)} has no items to change"))
-                changed = tree.WithItem(operand, self.expr(index), self.bind(value, kind.item))
+                changed = tree.WithItem(operand, self.place(row, index), self.bind(value, kind.item))
                 return self._put(node, row, changed)
             case ast.Attribute():
                 return self._put_bound(node, target, value)
@@ -311,9 +314,12 @@ class Body(Expressions):
         return tree.Return((self.bind(value, self.result[0]),))
 
 
-def _as_read(target: ast.expr) -> ast.expr:
-    """The same place, read."""
-    return ast.copy_location(ast.parse(ast.unparse(target), mode="eval").body, target)
+def _may_do(node: ast.AST) -> bool:
+    """Whether it is a call that may do something."""
+    match node:
+        case ast.Call(func=ast.Name(id="len" | "min" | "max")):
+            return False
+    return isinstance(node, ast.Call)
 
 
 def _negated(condition: Expr) -> Expr:
@@ -327,8 +333,12 @@ def _merged(before: Statement, after: Statement) -> Statement | None:
             local == source == same == other
         ):
             changed = {change.field for change in first}
-            if changed.isdisjoint(change.field for change in second) and not any(
-                _looks(change.value, local, changed) for change in second
+            # They are computed in the order of the fields: that must be the order in which they are written.
+            in_order = max(changed) < min(change.field for change in second) or is_quiet((first, second))
+            if (
+                in_order
+                and changed.isdisjoint(change.field for change in second)
+                and not any(_looks(change.value, local, changed) for change in second)
             ):
                 return tree.Set(local, tree.With(local, tuple(sorted((*first, *second), key=lambda each: each.field))))
     return None

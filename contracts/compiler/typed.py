@@ -35,7 +35,10 @@ class Typed:
 
     def bind(self, node: ast.expr, target: Type) -> Expr:
         """An expression for a place of a type."""
-        made = self.expr(node, target)
+        return self.fitted(self.expr(node, target), node, target)
+
+    def fitted(self, made: Expr, node: ast.expr, target: Type) -> Expr:
+        """The same, of an expression that is made already."""
         kind = self.kind(made, node)
         if isinstance(kind, Optional) and isinstance(target, Struct):
             made = tree.Present(made)
