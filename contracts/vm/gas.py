@@ -54,7 +54,7 @@ SCHEDULE_1 = Schedule(
         tree.WithItem: 200,
         tree.Make: 50,
         tree.Field: 10,
-        tree.With: 75,
+        tree.With: 150,
         tree.Absent: 2,
         tree.IsAbsent: 10,
         tree.OrElse: 12,

@@ -34,6 +34,8 @@ from ledger.transaction import Branch
 LOCALS_MAX = 200
 LISTED_MAX = 500
 """Structs, tables, events, codes, imports, functions, methods; fields; parameters."""
+FIELDS_MAX = 32
+"""Of a struct: changing one copies all, at one price."""
 TYPE_BYTES_MAX = 512 * 1024
 """Longest encoding of a value: a thousand companies with their roles."""
 KEY_PARTS_MAX = 4
@@ -116,7 +118,7 @@ class _Records:
         self.sizes: list[int] = []
 
     def add(self, position: int, struct: StructDef) -> None:
-        _few(struct.fields)
+        _few(struct.fields, FIELDS_MAX)
         _distinct([field.name for field in struct.fields], "field")
         for field in struct.fields:
             self.check(field.type, position)

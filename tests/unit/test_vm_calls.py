@@ -230,6 +230,19 @@ def test_F20_contracts_call_one_another_but_none_twice():
     assert two((invoke(1),), (OTHER, done), callers=(THIRD,)).code == Code.METHOD_INTERNAL
 
 
+def test_F20_a_contract_that_waits_is_not_called_even_by_another_of_its_methods():
+    idle = function(name="idle")
+    going = function(invoke(0))
+    own = program(
+        idle,
+        going,
+        imports=imports((OTHER, "go", (), ())),
+        methods=(method(1), method(0, name="idle")),
+    )
+    other = program(function(invoke(0)), imports=imports((OWN, "idle", (), ())))
+    assert run(own, others=[(OTHER, other)]).code == Code.CALL_REENTRANT
+
+
 def test_F20_codes_are_those_of_the_contract_that_fails_and_all_is_undone():
     store = tree.Store(NAMED, (text("a"),), pair(1))
     for code in (1, 999):

@@ -1,11 +1,14 @@
 """F20: type confusion. Each place of each node, with an expression of each kind: the verifier passes those that fit."""
 
 from collections.abc import Callable
+from itertools import product
 
 import pytest
 
 from contracts.vm import tree
 from contracts.vm.functions import BY_NAME
+from contracts.vm.kinds import arithmetic
+from contracts.vm.operations import arith
 from contracts.vm.operators import Op, Relation
 from contracts.vm.tree import Expr, Statement
 from contracts.vm.verifier import verify
@@ -67,6 +70,7 @@ KINDS: dict[str, Expr] = {
     "nothing": tree.Call(0, ()),
 }
 """An expression of each kind."""
+DIVIDING = (Op.DIV_FLOOR, Op.DIV_CEIL, Op.DIV_HALF_UP, Op.MOD)
 LISTS = "digits texts pairs flags"
 NUMBERS = "number wide"
 
@@ -235,3 +239,21 @@ def test_F20_a_list_of_structs_serves_where_some_may_be_nothing():
     maybe = tree.ListOf(Optional(PAIR), (tree.Absent(PAIR),))
     with pytest.raises(PeerError, match="struct 0 or nothing where struct 0 is needed"):
         verify(encode(program(function(tree.Set(0, maybe), types=(List(Struct(PAIR), 0, 3),)))))
+
+
+@pytest.mark.parametrize("op", Op, ids=lambda op: op.name)
+def test_F20_a_result_lies_within_the_bounds_that_the_verifier_finds(op):
+    # All intervals of small numbers: what is wrong at an end or at a change of sign shows here.
+    span = range(-4, 6)
+    values = {(one, other): arith(op, one, other) for one in span for other in span if other > 0 or op not in DIVIDING}
+    for low, high, least, most in product(span, repeat=4):
+        if low > high or least > most:
+            continue
+        bounds = arithmetic(op, Int(low, high), Int(least, most))
+        found = [
+            values[one, other]
+            for one in range(low, high + 1)
+            for other in range(least, most + 1)
+            if (one, other) in values
+        ]
+        assert all(bounds.min <= each <= bounds.max for each in found), (low, high, least, most)

@@ -17,7 +17,7 @@ from contracts.vm.program import (
     StructDef,
     TableDef,
 )
-from contracts.vm.verifier import LISTED_MAX, LOCALS_MAX, SCHEDULED_GAS_MAX, TYPE_BYTES_MAX
+from contracts.vm.verifier import FIELDS_MAX, LISTED_MAX, LOCALS_MAX, SCHEDULED_GAS_MAX, TYPE_BYTES_MAX
 from ledger.codec import encode
 from tests.vm.kit import (
     DIGIT,
@@ -103,7 +103,7 @@ PROGRAMS: dict[str, tuple[Program, str]] = {
     "another language": (program(PLAIN, language=2), "language 2; this release knows 1"),
     "a branch that there is not": (program(PLAIN, branch=99), "no branch 99"),
     **{f"501 {what}": (program(PLAIN, **{what: rows}), "a list of 50") for what, rows in LONG.items()},
-    "501 fields": (structs(*[Bool()] * (LISTED_MAX + 1)), "struct More: a list of 501, at most 500"),
+    "33 fields": (structs(*[Bool()] * (FIELDS_MAX + 1)), "struct More: a list of 33, at most 32"),
     "501 parameters of another's": (
         program(PLAIN, imports=(ImportDef(OTHER, "m", (Bool(),) * 501, ()),)),
         "import m: a list of 501",
@@ -269,7 +269,7 @@ def test_F20_a_code_is_at_most_128_KiB_long():
 SOUND_PROGRAMS = {
     "keys of all parts": table(Int(0, 0), Text(0, 0), Bytes(4, 4), Bytes(0, 65_536)),
     "a key of nothing": table(),
-    "500 fields": structs(*[Bool()] * LISTED_MAX),
+    "32 fields": structs(*[Bool()] * FIELDS_MAX),
     "a value of 512 KiB": structs(*[Bytes(0, TYPE_BYTES_MAX // 8 - 5)] * 7, Bytes(0, TYPE_BYTES_MAX // 8 - 10)),
     "a byte less than 512 KiB": structs(List(Bytes(0, 65_525), 0, 7), Bytes(0, 65_525)),
     "a device's counter": entry(DIGIT, Int(0, 2**63 - 1), device=True, params=("x", "counter")),

@@ -146,6 +146,13 @@ def test_F20_a_call_runs_out_of_gas_at_the_same_point_everywhere():
         assert (short.code, short.events, short.changes) == (Code.OUT_OF_GAS, (), {})
 
 
+def test_F20_a_block_may_take_the_last_of_the_gas():
+    made = program(function(tree.Return((num(1),)), result=I64))
+    used = run(made).gas
+    assert used == block_gas(SCHEDULE_1, made.functions[0].body)
+    assert (run(made, gas=used).code, run(made, gas=used - 1).code) == (0, Code.OUT_OF_GAS)
+
+
 def test_F20_blocks_pay_when_they_are_entered():
     costly = tree.Set(1, add(num(1), num(2)))
     for then, otherwise in (((costly,), ()), ((), (costly,)), ((), ()), ((costly,), (costly, costly))):
