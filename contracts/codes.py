@@ -56,6 +56,11 @@ class Code(IntEnum):
         "the code leaves out a table of the contract or gives it other types; a new layout takes a new mark",
     )
 
+    NUMBER_FIXED = (
+        27,
+        "contracts 1 to 6 are those of genesis and not replaced yet; a new one takes another number",
+    )
+
     ACCOUNT_EXISTS = 1001, "the account is registered already"
     ACCOUNT_UNKNOWN = 1002, "no such account"
     KEY_INVALID = 1003, "the public key is malformed, of a scheme that this chain does not allow, or an unsafe point"

@@ -242,7 +242,8 @@ def permit(host: Host, args: PermitArgs) -> None:
     key = permission_key(args.contract, args.method)
     if args.contract == GOVERNANCE or key == permission_key(IDENTITY, "permit"):
         host.fail(Code.PERMISSION_FIXED)
-    if host.get(PERMISSIONS, key) is None:
+    installed = host.methods.get((args.contract, args.method))  # has no row before its first change
+    if host.get(PERMISSIONS, key) is None and not (installed and installed.roles):
         host.fail(Code.PERMISSION_UNKNOWN)
     roles = tuple(sorted(set(args.roles)))
     host.put(PERMISSIONS, key, Permission(args.business, roles))

@@ -8,17 +8,19 @@ from contracts.deployment import (
     Deployment,
     Deployments,
     StoredCode,
-    deployments_of,
-    ruling,
 )
 from contracts.host import Failure, Host
+from contracts.numbers import GOVERNANCE
 from contracts.vm.program import Program, TableDef, code_hash
 from contracts.vm.types import List, Optional, Struct, Type
 from contracts.vm.verifier import verify
-from ledger.errors import PeerError
+from ledger.codec import decode_trusted
+from ledger.errors import OurError, PeerError
 
 VERIFY_BYTE_GAS = 500
 """The verifier takes in a byte in 350 ns."""
+READ_BYTE_GAS = 50
+"""Decoding alone, in 30."""
 
 
 def keep_code(host: Host, number: int, code: bytes, source: str) -> bytes:
@@ -26,13 +28,17 @@ def keep_code(host: Host, number: int, code: bytes, source: str) -> bytes:
     TABLES_CHANGED.
     """
     host.charge(len(code) * VERIFY_BYTE_GAS)
+    # The node's own Python runs under these, and what it wrote would be read by the types of the code.
+    if number <= GOVERNANCE:
+        raise Failure(Code.NUMBER_FIXED)
     try:
         program = verify(code).program
     except PeerError as error:
         raise Failure(Code.CODE_REFUSED) from error
-    _check_tables(host, number, program)
     name = code_hash(code)
     with host.as_system():
+        found = host.get(DEPLOYMENTS)
+        _check_tables(host, _last(found, number, host.height + 1), program)
         if host.get(CODES, name) is None:
             host.put(CODES, name, StoredCode(code, source))
     return name
@@ -47,15 +53,15 @@ def install(host: Host, number: int, name: bytes, from_height: int) -> int:
         found = host.get(DEPLOYMENTS)
     if stored is None:
         raise Failure(Code.CODE_UNKNOWN)
-    host.charge(len(stored.code) * VERIFY_BYTE_GAS)
-    _check_tables(host, number, verify(stored.code).program)
     height = max(from_height, host.height + 1)
+    with host.as_system():
+        _check_tables(host, _last(found, number, height), _read(host, stored))
     before = [
         each
         for each in (found.deployments if found else ())
         if each.number != number or each.from_height < height  # a later decision takes the place of what waits
     ]
-    if len(before) >= DEPLOYMENTS_MAX or number == 0:
+    if len(before) >= DEPLOYMENTS_MAX:
         raise Failure(Code.CODE_REFUSED)
     after = sorted((*before, Deployment(number, height, name)), key=lambda each: (each.number, each.from_height))
     with host.as_system():
@@ -73,22 +79,32 @@ def drop_code(host: Host, name: bytes) -> bool:
     return not rules
 
 
-def _check_tables(host: Host, number: int, program: Program) -> None:
+def _last(found: Deployments | None, number: int, height: int) -> Deployment | None:
+    """The newest version of a number that begins before a height: the one that the next takes over from."""
+    versions = [each for each in (found.deployments if found else ()) if each.number == number]
+    return next((each for each in reversed(versions) if each.from_height < height), None)
+
+
+def _check_tables(host: Host, before: Deployment | None, program: Program) -> None:
     # Records are read by the types of the code that rules: with others, what an earlier code wrote would be misread,
-    # or stop every node that reads it.
-    present = ruling(deployments_of(host.state), host.height).get(number)
-    if present is None:
+    # or stop every node that reads it. Each version keeps the tables of the one before it, so all of all before.
+    if before is None:
         return
-    with host.as_system():
-        stored = host.get(CODES, present)
+    stored = host.get(CODES, before.code_hash)
     if stored is None:
-        raise Failure(Code.CODE_UNKNOWN)
-    before = verify(stored.code).program
+        raise OurError("code-missing", f"code {before.code_hash.hex()} rules and is not in the state")
+    old = _read(host, stored)
     tables = {table.tag: table for table in program.tables}
-    for table in before.tables:
+    for table in old.tables:
         kept = tables.get(table.tag)
-        if kept is None or _layout(before, table) != _layout(program, kept):
+        if kept is None or _layout(old, table) != _layout(program, kept):
             raise Failure(Code.TABLES_CHANGED)
+
+
+def _read(host: Host, stored: StoredCode) -> Program:
+    """A kept code, which was verified before it was kept."""
+    host.charge(len(stored.code) * READ_BYTE_GAS)
+    return decode_trusted(Program, stored.code)
 
 
 def _layout(program: Program, table: TableDef) -> object:

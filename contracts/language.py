@@ -306,7 +306,7 @@ def drop_code(code_hash: bytes) -> bool:
 
 
 def is_method(contract: int, name: str) -> bool:
-    """Whether a contract has a method of this name."""
+    """Whether a contract has a method of this name that transactions may call."""
     raise NotImplementedError
 
 

@@ -218,7 +218,8 @@ def permit(contract: U32, method: Name, business: Business, roles: Roles) -> Non
     """The regulator changes a row of the permission table; it rules from the next block on."""
     require(contract != GOVERNANCE_NUMBER, Code.PERMISSION_FIXED)
     require(contract != IDENTITY_NUMBER or method != "permit", Code.PERMISSION_FIXED)
-    require((contract, method) in PERMISSIONS, Code.PERMISSION_UNKNOWN)
+    known = (contract, method) in PERMISSIONS or is_method(contract, method)  # an installed one has no row at first
+    require(known, Code.PERMISSION_UNKNOWN)
     allowed = sorted_set(roles)
     PERMISSIONS[contract, method] = Permission(business, allowed)
     emit(PERMISSION_CHANGED, PermissionChanged(contract, method, allowed))

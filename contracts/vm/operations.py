@@ -208,6 +208,11 @@ def _drop_code(host: Host, name: bytes) -> bool:
     return drop_code(host, name)
 
 
+def _is_method(host: Host, number: int, name: str) -> bool:
+    method = host.methods.get((number, name))
+    return method is not None and bool(method.roles)
+
+
 LENT: tuple[Callable[..., Any], ...] = (
     lambda host: host.caller,
     lambda host: host.company or "",
@@ -234,5 +239,5 @@ LENT: tuple[Callable[..., Any], ...] = (
     _keep_code,
     _install_code,
     _drop_code,
-    lambda host, number, name: (number, name) in host.methods,
+    _is_method,
 )

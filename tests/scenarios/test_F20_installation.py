@@ -6,6 +6,7 @@ from contracts import executor
 from contracts.abi import GOVERNANCE_GAS_LIMIT
 from contracts.codes import Code
 from contracts.compiler.compiler import compile_source
+from contracts.contract import Business, Role
 from contracts.deployment import CODES, deployments_of, ruling
 from contracts.memory import MemoryState
 from contracts.vm.link import Linked
@@ -141,3 +142,30 @@ def test_F20_only_governance_reaches_terms_and_codes():
     install(chain, text)
     receipt = chain.block(call("Grid", "announce", "F1", 5, chain.now_ms + HOUR, text=text))[0]
     assert receipt.code == Code.NOT_GOVERNANCE
+
+
+def test_F20_versions_that_wait_keep_their_tables_too(chain):
+    """A version is held to the one that it takes over from, be that one in force or still to come."""
+    more = FEEDER.replace("ANNOUNCED: Event", 'OTHERS: Table[Name, Announced] = table("o")\nANNOUNCED: Event', 1)
+    other = more.replace("OTHERS: Table[Name, Announced]", "OTHERS: Table[Name, Ended]")
+    first, second = chain.height + 50, chain.height + 100
+    install(chain, more, from_height=first)
+    proposed = propose(chain, other, from_height=second)
+    assert proposed.code == 0, "against the one in force there is nothing to say"
+    codes = [chain.block(governance(voter, "approve", proposal=proposed.call_id))[0].code for voter in VOTERS[:3]]
+    assert codes == [0, 0, Code.TABLES_CHANGED], "but records of the one that waits would be misread"
+
+
+def test_F20_contracts_of_genesis_are_not_replaced_while_their_twins_run():
+    chain = Chain()
+    for number in range(7):
+        assert propose(chain, FEEDER, number=number).code == Code.NUMBER_FIXED
+
+
+def test_F20_who_may_send_an_installed_method_the_regulator_changes(chain):
+    permit = {"contract": NUMBER, "method": "confirm", "business": Business.LOAD, "roles": (Role.LAB,)}
+    assert chain.call("Regulator", "identity.permit", **permit | {"method": "end"}).code == Code.PERMISSION_UNKNOWN
+    assert chain.block(call("SGCC", "confirm", "F1"))[0].code == 9001
+    assert chain.call("Regulator", "identity.permit", **permit).code == 0
+    assert chain.block(call("SGCC", "confirm", "F1"))[0].code == Code.ROLE_MISSING
+    assert chain.block(call("Lab", "confirm", "F1"))[0].code == 9001
