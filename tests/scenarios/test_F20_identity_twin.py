@@ -4,8 +4,6 @@ record.
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
@@ -17,7 +15,6 @@ from contracts import identity
 from contracts.catalogue import METHODS
 from contracts.codes import describe
 from contracts.companies import AdmitArgs, NoArgs, ReplaceKeysArgs
-from contracts.compiler.compiler import compile_verified
 from contracts.contract import Business, Method, Role
 from contracts.digests import own_key_digest
 from contracts.genesis import genesis_state
@@ -27,10 +24,9 @@ from contracts.memory import MemoryState
 from contracts.numbers import GOVERNANCE, IDENTITY, REGISTRY, TARIFF
 from contracts.vm.entry import methods_of
 from contracts.vm.generator import functions
-from contracts.vm.link import Linked
 from ledger.keys import Scheme, SoftSigner
 from tests.consortium import NAMES, T0, Call, Chain, genesis, signer
-from tests.vm.swap import LIBRARY
+from tests.vm.swap import linked_of, running
 
 Methods = dict[tuple[int, str], Method]
 TWIN: Methods = {(IDENTITY, name): method for name, method in identity.CONTRACT.methods.items()}
@@ -47,22 +43,10 @@ ROWS = [
 @pytest.fixture(scope="module")
 def machine() -> Methods:
     """The methods of the contract's text; `voices` gives a list there, which only governance's own text expects."""
-    verified = compile_verified((LIBRARY / "identity.py").read_text(encoding="utf-8"), "identity.py")
-    linked = Linked(verified, IDENTITY)
+    linked = linked_of("identity")
     found = methods_of(linked, functions(linked))
     assert found.keys() == TWIN.keys()
     return found
-
-
-@contextmanager
-def running(methods: Mapping[tuple[int, str], Method]) -> Iterator[None]:
-    """Have these methods be the chain's for a while."""
-    before = dict(METHODS)
-    METHODS.update(methods)
-    try:
-        yield
-    finally:
-        METHODS.update(before)
 
 
 class Pair:

@@ -12,7 +12,8 @@ from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, SESSION
 from ledger.codec import Wire
 from ledger.errors import OurError
 from tests.consortium import Call, key
-from tests.vm.money_days import LINKED, MACHINE, TWIN, Day, Pair, asked, running
+from tests.vm.money_days import LINKED, MACHINE, TWIN, Day, Pair, asked
+from tests.vm.swap import running
 
 DAYS = 8
 STEPS = 1_500

@@ -2,8 +2,6 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -12,7 +10,6 @@ from msgspec.structs import replace
 from contracts import books, margin, money, views
 from contracts.catalogue import METHODS
 from contracts.codes import describe
-from contracts.compiler.compiler import compile_verified
 from contracts.contract import Method
 from contracts.genesis import ConsortiumParameters
 from contracts.host import SYSTEM, Failure, Host
@@ -21,16 +18,15 @@ from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, SESSION
 from contracts.session import SESSIONS, State
 from contracts.vm.entry import methods_of
 from contracts.vm.generator import functions
-from contracts.vm.link import Linked
 from ledger.charging import BorderReading
 from ledger.codec import Wire
 from ledger.units import I64_MAX, U32_MAX
 from tests.consortium import NAMES, OPERATORS, Call, Chain, consortium, genesis, key
-from tests.vm.swap import LIBRARY
+from tests.vm.swap import linked_of, running
 
 Methods = dict[tuple[int, str], Method]
 TWIN: Methods = {(MONEY, name): method for name, method in money.CONTRACT.methods.items()}
-LINKED = Linked(compile_verified((LIBRARY / "money.py").read_text(encoding="utf-8"), "money.py"), MONEY)
+LINKED = linked_of("money")
 MACHINE: Methods = methods_of(LINKED, functions(LINKED))
 
 DRIVERS = tuple(f"d{i}" for i in range(6))
@@ -42,17 +38,6 @@ LATE = ("late 1", "late 2")
 COMPANIES = (*NAMES, *NAMES, *LATER, "Nobody", "Te\0ld", "桩链", "x" * 64)
 SENDERS = (*NAMES, *DRIVERS, *PILES, "nobody")
 CALLS = 4
-
-
-@contextmanager
-def running(methods: Mapping[tuple[int, str], Method]) -> Iterator[None]:
-    """Have these methods be the chain's for a while."""
-    before = dict(METHODS)
-    METHODS.update(methods)
-    try:
-        yield
-    finally:
-        METHODS.update(before)
 
 
 def asked(chain: Chain, methods: Methods, caller: int, method: str, args: Wire) -> tuple[Any, ...]:

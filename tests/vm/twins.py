@@ -4,8 +4,6 @@ and single functions of the contracts' texts.
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from msgspec.structs import replace
@@ -13,7 +11,6 @@ from msgspec.structs import replace
 from contracts import registry, session, tariff
 from contracts.catalogue import METHODS
 from contracts.codes import describe
-from contracts.compiler.compiler import compile_verified
 from contracts.contract import Method, Role
 from contracts.genesis import CompanySetup, ConsortiumParameters, PileSetup
 from contracts.host import Failure, Host
@@ -22,12 +19,11 @@ from contracts.memory import MemoryState
 from contracts.numbers import GOVERNANCE, TARIFF
 from contracts.vm.entry import methods_of
 from contracts.vm.generator import functions
-from contracts.vm.link import Linked
 from ledger.codec import decode, encode
 from ledger.tariff import PRICE_E4_MAX, Period, Tariff
 from ledger.transaction import Transaction
 from tests.consortium import HOUR, T0, Call, Chain, consortium, genesis, key, pile
-from tests.vm.swap import LIBRARY
+from tests.vm.swap import linked_of, running
 
 Methods = dict[tuple[int, str], Method]
 CONTRACTS = (registry.CONTRACT, tariff.CONTRACT, session.CONTRACT)
@@ -37,9 +33,8 @@ TWIN: Methods = {(each.number, name): method for each in CONTRACTS for name, met
 class Machine:
     """One of the three on the machine."""
 
-    def __init__(self, name: str, number: int) -> None:
-        text = (LIBRARY / f"{name}.py").read_text(encoding="utf-8")
-        self.linked = Linked(compile_verified(text, f"{name}.py"), number)
+    def __init__(self, name: str) -> None:
+        self.linked = linked_of(name)
         self.functions = functions(self.linked)
         self.methods = methods_of(self.linked, self.functions)
 
@@ -62,19 +57,8 @@ class Machine:
         return decode(self.linked.classes[declared.struct], encode(value))
 
 
-MACHINES = {each.name: Machine(each.name, each.number) for each in CONTRACTS}
+MACHINES = {each.name: Machine(each.name) for each in CONTRACTS}
 MACHINE: Methods = {key: method for each in MACHINES.values() for key, method in each.methods.items()}
-
-
-@contextmanager
-def running(methods: Mapping[tuple[int, str], Method]) -> Iterator[None]:
-    """Have these methods be the chain's for a while."""
-    before = dict(METHODS)
-    METHODS.update(methods)
-    try:
-        yield
-    finally:
-        METHODS.update(before)
 
 
 class Pair:
