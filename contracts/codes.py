@@ -58,7 +58,7 @@ class Code(IntEnum):
 
     NUMBER_FIXED = (
         27,
-        "contracts 1 to 6 are those of genesis and not replaced yet; a new one takes another number",
+        "contracts 1 to 6 are those of genesis and not replaced yet; others have numbers up to 4,000,000",
     )
 
     ACCOUNT_EXISTS = 1001, "the account is registered already"

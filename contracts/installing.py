@@ -19,6 +19,8 @@ from ledger.errors import OurError, PeerError
 
 VERIFY_BYTE_GAS = 500
 """The verifier takes in a byte in 350 ns."""
+NUMBER_MAX = 4_000_000
+"""Of a contract: a receipt's code, 1,000 times the number and the contract's own, stays within 32 bits."""
 READ_BYTE_GAS = 50
 """Decoding alone, in 30."""
 
@@ -29,7 +31,7 @@ def keep_code(host: Host, number: int, code: bytes, source: str) -> bytes:
     """
     host.charge(len(code) * VERIFY_BYTE_GAS)
     # The node's own Python runs under these, and what it wrote would be read by the types of the code.
-    if number <= GOVERNANCE:
+    if not GOVERNANCE < number <= NUMBER_MAX:
         raise Failure(Code.NUMBER_FIXED)
     try:
         program = verify(code).program

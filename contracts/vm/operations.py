@@ -29,8 +29,8 @@ W = TypeVar("W", bound=Wire)
 DIGEST_BYTE_GAS = 6
 """SM3 takes in a byte in about as many nanoseconds."""
 _ITEM_BYTES = 8
-_NATIVE_CLASSES = struct_classes(NATIVES.structs)
 """Of a list: a reference."""
+_NATIVE_CLASSES = struct_classes(NATIVES.structs)
 
 
 def out_of_range() -> NoReturn:

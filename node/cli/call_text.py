@@ -30,12 +30,18 @@ def parse_call(
     contract: str, method: str, arguments: Sequence[str], installed: Sequence[abi.MethodDescription] = ()
 ) -> abi.EncodedCall:
     """A call from `--name value` or `--name=value` texts. Raises ClientError `contract-unknown`, `method-unknown`,
-    `args-malformed`.
+    `contract-ambiguous`, `args-malformed`.
     """
-    known = (*installed, *abi.describe())
-    found = {(each.contract, each.method): each for each in known}.get((contract, method))
+    named = [each for each in abi.describe() if each.contract == contract]  # no installed one takes such a name over
+    named = named or [each for each in installed if contract in (each.contract, str(each.number))]
+    if len({each.number for each in named}) > 1:
+        raise ClientError("contract-ambiguous", f"several contracts are called {contract}; name one by its number")
+    found = next((each for each in named if each.method == method), None)
+    if found is None and named:
+        known = ", ".join(sorted(each.method for each in named))
+        raise ClientError("method-unknown", f"{contract} has no method {method}; it has {known}")
     if found is None:
-        return abi.encode_call(contract, method)  # raises, and names those that there are
+        return abi.encode_call(contract, method)  # raises, and names the contracts that there are
     call = f"{contract} {method}"
     kinds = {field.name: field for field in msgspec.structs.fields(found.args)}
     texts = _pairs(arguments, call, kinds)

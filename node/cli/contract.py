@@ -8,6 +8,7 @@ import typer
 
 from contracts import abi
 from contracts.compiler.compiler import compile_source
+from contracts.installing import NUMBER_MAX
 from contracts.vm.generator import source
 from contracts.vm.link import Linked
 from contracts.vm.program import CODE_BYTES_MAX, Program
@@ -94,7 +95,7 @@ def show(
 
 @contract.command()
 def propose(
-    number: Annotated[int, typer.Argument(min=1, max=2**32 - 1, help="The contract's number on the chain.")],
+    number: Annotated[int, typer.Argument(min=1, max=NUMBER_MAX, help="The contract's number on the chain.")],
     file: Annotated[Path, typer.Argument(help="The contract's text.")],
     from_height: Annotated[int, typer.Option(min=0, help="From which block on; 0 for the first after the vote.")] = 0,
     key: Annotated[Path | None, typer.Option(help="Key file of a company; else that of this home.")] = None,

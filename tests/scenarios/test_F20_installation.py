@@ -2,19 +2,22 @@
 
 import pytest
 
-from contracts import executor
+from contracts import executor, installed
 from contracts.abi import GOVERNANCE_GAS_LIMIT
 from contracts.codes import Code
 from contracts.compiler.compiler import compile_source
 from contracts.contract import Business, Role
 from contracts.deployment import CODES, deployments_of, ruling
+from contracts.installing import NUMBER_MAX
 from contracts.memory import MemoryState
 from contracts.vm.link import Linked
 from contracts.vm.program import code_hash
 from contracts.vm.verifier import verify
 from ledger.block import Receipt
 from ledger.codec import encode
+from ledger.errors import ClientError
 from ledger.transaction import Branch
+from node.cli.call_text import parse_call
 from tests.consortium import HOUR, Call, Chain
 from tests.unit.test_contract_language import tutorial
 
@@ -39,9 +42,9 @@ def propose(chain: Chain, text: str, *, number: int = NUMBER, from_height: int =
     return chain.block(governance(sender, "propose_contract", **fields))[0]
 
 
-def install(chain: Chain, text: str, *, from_height: int = 0) -> Receipt:
+def install(chain: Chain, text: str, *, from_height: int = 0, number: int = NUMBER) -> Receipt:
     """Have a code installed; the deciding receipt."""
-    receipt = propose(chain, text, from_height=from_height)
+    receipt = propose(chain, text, from_height=from_height, number=number)
     assert receipt.code == 0, receipt
     for voter in VOTERS[:3]:
         last = chain.block(governance(voter, "approve", proposal=receipt.call_id))[0]
@@ -156,10 +159,11 @@ def test_F20_versions_that_wait_keep_their_tables_too(chain):
     assert codes == [0, 0, Code.TABLES_CHANGED], "but records of the one that waits would be misread"
 
 
-def test_F20_contracts_of_genesis_are_not_replaced_while_their_twins_run():
+def test_F20_numbers_of_genesis_and_those_too_large_for_codes_take_no_contract():
     chain = Chain()
-    for number in range(7):
+    for number in (*range(7), NUMBER_MAX + 1, 2**32 - 1):
         assert propose(chain, FEEDER, number=number).code == Code.NUMBER_FIXED
+    assert 1000 * NUMBER_MAX + 999 < 2**32, "a receipt's code has 32 bits"
 
 
 def test_F20_who_may_send_an_installed_method_the_regulator_changes(chain):
@@ -169,3 +173,14 @@ def test_F20_who_may_send_an_installed_method_the_regulator_changes(chain):
     assert chain.call("Regulator", "identity.permit", **permit).code == 0
     assert chain.block(call("SGCC", "confirm", "F1"))[0].code == Code.ROLE_MISSING
     assert chain.block(call("Lab", "confirm", "F1"))[0].code == 9001
+
+
+def test_F20_the_command_line_takes_no_installed_contract_for_another_of_its_name(chain):
+    install(chain, FEEDER.replace('Contract("feeder"', 'Contract("money"'), number=NUMBER + 1)
+    install(chain, FEEDER, number=NUMBER + 2)
+    found = installed.methods(chain.state, chain.height + 1)
+    assert parse_call("9", "confirm", ["--feeder", "F1"], found).contract == NUMBER
+    with pytest.raises(ClientError, match="several contracts are called feeder"):
+        parse_call("feeder", "confirm", ["--feeder", "F1"], found)
+    with pytest.raises(ClientError, match="money has no method confirm"):
+        parse_call("money", "confirm", ["--feeder", "F1"], found)
