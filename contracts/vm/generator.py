@@ -13,11 +13,12 @@ from contracts.vm import operations as op
 from contracts.vm import tree
 from contracts.vm.functions import HASH, HOST_FUNCTIONS, QUANTITY
 from contracts.vm.gas import block_gas
-from contracts.vm.kinds import NO_CHECK, check_of
+from contracts.vm.kinds import NO_CHECK, Kind, check_of
 from contracts.vm.layout import field_name
 from contracts.vm.link import Linked
 from contracts.vm.native import Native
 from contracts.vm.operators import Op, Relation
+from contracts.vm.program import Program
 from contracts.vm.scope import Scope
 from contracts.vm.tree import Block, Expr, Statement
 from contracts.vm.types import Bytes, Int, List, Struct, Text, Type, Wide
@@ -63,13 +64,29 @@ def functions(linked: Linked) -> list[Callable[..., Any]]:
     return [names[f"f{position}"] for position in range(len(linked.program.functions))]
 
 
+class _Kinds(Scope):
+    """Kinds of one function's expressions, each found once: bindings ask at every level. The program holds its nodes,
+    so none passes for another.
+    """
+
+    def __init__(self, program: Program, own: int, local_types: Sequence[Type]) -> None:
+        super().__init__(program, own, local_types)
+        self.found: dict[int, Kind] = {}
+
+    def kind(self, node: Expr, depth: int = 1) -> Kind:
+        key = id(node)
+        if key not in self.found:
+            self.found[key] = super().kind(node, depth)
+        return self.found[key]
+
+
 class _Printer:
     """Prints one program."""
 
     def __init__(self, linked: Linked) -> None:
         self.linked = linked
         self.program = linked.program
-        self.scope = Scope(linked.program, 0, ())
+        self.scope = _Kinds(linked.program, 0, ())
         self.names: dict[str, Any] = {
             "__builtins__": {"len": len, "range": range},
             "out_of_gas": op.out_of_gas,
@@ -88,7 +105,7 @@ class _Printer:
     def function(self, position: int) -> str:
         declared = self.program.functions[position]
         self.result, self.local_types, self.temporaries = declared.result, declared.locals, 0
-        self.scope = Scope(self.program, position, declared.locals)
+        self.scope = _Kinds(self.program, position, declared.locals)
         params = "".join(f", v{place}" for place in range(declared.params))
         return f"def f{position}(h{params}):\n" + self.block(declared.body, 1)
 

@@ -1,14 +1,21 @@
 """F20: structs, nothing, decoding, and gas, by both engines."""
 
+from collections import Counter
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
 from contracts.codes import Code
 from contracts.vm import tree
 from contracts.vm.gas import SCHEDULE_1, block_gas
+from contracts.vm.generator import functions
+from contracts.vm.link import Linked
 from contracts.vm.operators import Relation
+from contracts.vm.scope import Scope
 from contracts.vm.tree import Expr
+from contracts.vm.types import Int
+from contracts.vm.verifier import verify
 from ledger.codec import encode
 from tests.vm.kit import (
     CELL,
@@ -169,3 +176,22 @@ def test_F20_each_round_of_a_while_pays_for_the_next_condition():
     used = [ran(tree.While(condition, body), types=(I64,), args=(3 - rounds,)).gas for rounds in range(4)]
     again = block_gas(SCHEDULE_1, (), condition) - SCHEDULE_1.entry
     assert [after - before for before, after in pairwise(used)] == [block_gas(SCHEDULE_1, body) + again] * 3
+
+
+def test_F20_the_kind_of_an_expression_is_found_once_however_deep_it_stands(monkeypatch):
+    """Every level asks for the kind of what it binds: found anew each time, 60 KB of code took seconds to print."""
+    asked = Counter[int]()
+    found = Scope._kind
+
+    def counted(scope: Scope, node: tree.Expr, depth: int) -> Any:
+        asked[id(node)] += 1
+        return found(scope, node, depth)
+
+    checked = function(tree.Return((get(0),)), types=(Int(0, 255),), params=1, result=Int(-5, 300), name="f0")
+    deep: tree.Expr = tree.Const(1)
+    for _ in range(60):
+        deep = tree.Call(0, (deep,))
+    linked = Linked(verify(encode(program(checked, function(tree.Do(deep), name="f1")))), 9)
+    monkeypatch.setattr(Scope, "_kind", counted)
+    functions(linked)
+    assert set(asked.values()) == {1}
