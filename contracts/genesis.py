@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from contracts import books, identity, registry, seats, session, tariff
 from contracts.catalogue import METHODS
+from contracts.companies import CompanyRoles
 from contracts.contract import COMPANY_ROLES, Role
 from contracts.host import TIMELINE, Decided, Table
 from contracts.registry import Pile, PileKind
@@ -29,7 +30,7 @@ class CompanySetup(Wire):
     name: Name
     """In English: validators are sorted by it."""
     display_name: Name
-    roles: tuple[Role, ...]
+    roles: CompanyRoles
     company_key: PublicKey
     """May act in every type of business."""
     collateral_fen: U63 = 0

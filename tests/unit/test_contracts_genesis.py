@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from contracts import views
 from contracts.books import BOOKS, DUES, HOLDS, WALLETS, Book, Due, Wallet, due_key
+from contracts.contract import Role
 from contracts.genesis import BLOCK_REWARD_FEN_MAX, ConsortiumParameters, consortium_of
 from contracts.host import SCHEDULE
 from contracts.tariff import Caps
@@ -140,3 +141,11 @@ def test_F23_an_audit_names_what_does_not_add_up():
         if record is not None:
             state.entries[name] = encode(record)
         assert any(sentence in found for found in views.audit(state)), (sentence, views.audit(state))
+
+
+def test_F06_a_company_has_no_more_roles_than_its_record_may_hold():
+    """The record would be written, and stop whoever reads it."""
+    setup = consortium()
+    many = replace(setup.companies[0], roles=(Role.GRID,) * 10)
+    with pytest.raises(PeerError, match="length <= 9"):
+        consortium_of(genesis(replace(setup, companies=(many, *setup.companies[1:]))))
