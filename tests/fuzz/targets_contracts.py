@@ -33,7 +33,7 @@ def contract_codes(_: Path) -> Iterator[Target]:
     yield Target(parse, [*drawn, *library], iterations=400, memory_fixed=MEMORY_OF_CALLS)
 
 
-@target("contracts.compiler.compiler.compile_source")
+@target("contracts.compiler.compiler.compile_source", "contracts.compiler.compiler._in_characters")
 def contract_texts(_: Path) -> Iterator[Target]:
     """A bent text is refused with line and column, or compiles to what the verifier passes."""
 

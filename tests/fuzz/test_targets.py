@@ -92,7 +92,8 @@ OWN_BYTES: dict[str, tuple[str, ...]] = {
     "the node's own log: `write_ahead_logs`": ("node.storage.wal._read", "node.storage.wal._batch_end"),
     "the node's own snapshot: `snapshot_manifests`": ("node.cli.snapshot._verify",),
     "parameters whose form is checked: `http_requests`": EDGE,
-    "a user's own word, read once": ("node.cli.chain._hex",),
+    "a user's own word, read once": ("node.cli.chain._hex", "node.cli.contract.read"),
+    "a receipt that it has just written": ("contracts.executor.simulate",),
     "answers of our own nodes to the demo and to the command line": (
         *("node.demo.api_client.ApiClient._try", "node.demo.drivers.Drivers._charge"),
         *("node.demo.summary._archived", "node.demo.traffic.SessionFeed._follow"),
