@@ -4,6 +4,7 @@
 import asyncio
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -144,9 +145,14 @@ async def test_F13_a_member_joins_by_snapshot_from_liars_and_one_honest_donor_an
     forge_manifest(consortium.snapshots("StarCharge"), height)
 
     monkeypatch.setenv("PILECHAIN_STORE__JOIN", "snapshot")
-    load = asyncio.ensure_future(consortium.seal(4, first=100))
+    honest = consortium.processes["Potevio"]
+    honest.send_signal(
+        signal.SIGSTOP
+    )  # else a liar that answers late is never asked, and has nothing to be dropped for
     consortium.start("Teld")
-    await load
+    await until(lambda: len(consortium.lines("Teld", "donor_dropped")) == 2)
+    honest.send_signal(signal.SIGCONT)
+    await consortium.seal(4, first=100)
     await until(lambda: consortium.lines("Teld", "joined"))
     await consortium.seal(2, first=200)
     target = consortium.height("Potevio")
