@@ -9,9 +9,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from contracts.books import WALLETS, Wallet
 from contracts.genesis import genesis_state
-from contracts.identity import ACCOUNTS, Account
+from contracts.records.identity import ACCOUNTS, Account
+from contracts.records.money import WALLETS, Wallet
 from ledger.codec import encode
 from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme

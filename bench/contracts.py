@@ -14,8 +14,8 @@ from contracts.contract import Role
 from contracts.executor import BlockInput, BlockOutcome, run
 from contracts.genesis import AccountSetup, CompanySetup, Consortium, FeeSetup, PileSetup, genesis_state
 from contracts.memory import MemoryState
-from contracts.registry import MeterState, Pile, PileKind
-from contracts.tariff import ServiceFee
+from contracts.records.registry import MeterState, Pile, PileKind
+from contracts.records.tariff import ServiceFee
 from ledger.block import Receipt
 from ledger.charging import BorderReading
 from ledger.codec import decode, encode

@@ -11,7 +11,8 @@ from contracts.host import Host
 from contracts.identity import CompanyArgs
 from contracts.margin import FineArgs
 from contracts.numbers import IDENTITY, MONEY
-from contracts.seats import COMPANIES_MAY, CONTRACT, VOTE_KEYS, VoteKey, next_keys, sender, settings_of
+from contracts.records.governance import VOTE_KEYS, VoteKey
+from contracts.seats import COMPANIES_MAY, CONTRACT, next_keys, sender, settings_of
 from ledger.codec import Wire
 from ledger.evidence import Equivocation, Phase, proves_equivocation
 from ledger.units import U32, U63, Name, PublicKey

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from contracts.tariff import ServiceFee
+from contracts.records.tariff import ServiceFee
 from ledger.charging import BillLine, BorderReading
 from ledger.tariff import Tariff, period_at
 from ledger.units import energy_cost_fen

@@ -1,32 +1,21 @@
 """Contract 6, governance, its third part: what the companies can decide, whether it is possible, and what it does."""
 
-from enum import IntEnum
-from typing import Annotated
-
-from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.codes import Code
-from contracts.companies import AdmitArgs, CompanyRoles, ReplaceKeysArgs
-from contracts.host import Host, Table
+from contracts.companies import AdmitArgs, ReplaceKeysArgs
+from contracts.host import Host
 from contracts.identity import CompanyArgs
 from contracts.installing import install
 from contracts.margin import CloseArgs
-from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, TARIFF
-from contracts.seats import (
-    CONTRACT,
-    SEATS,
-    decide,
-    drop_next_key,
-    is_voting,
-    next_keys,
-    settings_of,
-)
+from contracts.numbers import IDENTITY, MONEY, TARIFF
+from contracts.records.governance import REPLACED, SEATS, Admission, Change, Installation, Kind, NewKey, Replaced
+from contracts.seats import CONTRACT, decide, drop_next_key, is_voting, next_keys, settings_of
 from ledger.codec import Wire
 from ledger.genesis import Parameters
 from ledger.terms import Observer
 from ledger.transaction import TRANSACTION_BYTES_MAX
-from ledger.units import U32, U63, Hash, Name, PublicKey
+from ledger.units import U32, U63, Hash
 from ledger.validators import Validator
 
 BLOCK_GAS_MIN = 100_000_000
@@ -38,48 +27,6 @@ FIXED = ("expiry_max_ms", "device_expiry_max_ms", "session_start_max_ms")
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-class Kind(IntEnum):
-    """Kinds of change."""
-
-    ADMIT = 1
-    """A company joins: with a voice and its business, not yet with a node (`governance.set_node`) or a vote."""
-    GIVE_VOTE = 2
-    """An observer, or a suspended company, votes from now on, with the vote key that it has registered."""
-    SUSPEND = 3
-    """A company votes no more until it is given its vote again; its node may follow the chain."""
-    REMOVE = 4
-    """A company that has settled everything leaves; its margin stays locked for a while."""
-    REPLACE_KEYS = 5
-    """A company's keys are lost or stolen: one takes the place of all of them."""
-    SET_PARAMETERS = 6
-    """Other limits."""
-    INSTALL = 7
-    """A contract's code rules under a number from a height on: a new contract, or a new version of one."""
-
-
-class Admission(Wire):
-    """What a company joins with."""
-
-    display_name: Name
-    roles: CompanyRoles
-    company_key: PublicKey
-
-
-class NewKey(Wire):
-    """The key that replaces all others."""
-
-    company_key: PublicKey
-
-
-class Installation(Wire):
-    """A code, which is kept on the chain with its text while its proposal waits."""
-
-    number: U32
-    code_hash: Hash
-    from_height: U63
-    """The next block's if that is later."""
-
-
 class Installed(Wire):
     """Event `governance.installed`: a code will rule."""
 
@@ -89,27 +36,6 @@ class Installed(Wire):
 
 
 INSTALLED = CONTRACT.event("governance.installed", Installed)
-
-
-class Change(Wire):
-    """One of them, with what it needs."""
-
-    kind: Kind
-    company: Annotated[str, Meta(max_length=64)]
-    """Whom it is about; empty for parameters and codes."""
-    admission: Admission | None = None
-    key: NewKey | None = None
-    parameters: Parameters | None = None
-    installation: Installation | None = None
-
-
-class Replaced(Wire):
-    """When a company's keys were replaced last. Key: its name."""
-
-    at_ms: U63
-
-
-REPLACED = Table(GOVERNANCE, b"r", Replaced)
 
 
 # ── making them ───────────────────────────────────────────────────────────────────────────────────────────────────────

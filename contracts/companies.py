@@ -2,30 +2,21 @@
 keys replaced by one, and leave; and whoever decides is told which companies there are.
 """
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from contracts.codes import Code
 from contracts.contract import COMPANY_ROLES, Role
 from contracts.host import Host
 from contracts.identity import (
-    ALL_BUSINESSES,
-    COMPANIES,
-    COMPANIES_MAX,
     CONTRACT,
     KEY_ADDED,
     KEY_REVOKED,
-    KEYS,
-    Company,
     CompanyArgs,
-    CompanyKey,
     KeyArgs,
     KeyChanged,
     check_new_key,
     company_of,
 )
 from contracts.numbers import GOVERNANCE
+from contracts.records.identity import ALL_BUSINESSES, COMPANIES, COMPANIES_MAX, KEYS, Company, CompanyKey, Roles
 from ledger.codec import Wire
 from ledger.units import Name, PublicKey
 
@@ -36,15 +27,12 @@ class NoArgs(Wire):
     """`identity.voices`."""
 
 
-CompanyRoles = Annotated[tuple[Role, ...], Meta(max_length=len(Role))]
-
-
 class AdmitArgs(Wire):
     """`governance.propose_admit`, `identity.check_admission`, `identity.admit_company`."""
 
     company: Name
     display_name: Name
-    roles: CompanyRoles
+    roles: Roles
     company_key: PublicKey
 
 

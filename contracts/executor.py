@@ -28,8 +28,8 @@ from contracts.host import (
     ScheduledCall,
     StateReader,
 )
-from contracts.identity import COMPANIES, KEYS, PERMISSIONS, permission_key
 from contracts.numbers import IDENTITY, MONEY
+from contracts.records.identity import COMPANIES, KEYS, PERMISSIONS, permission_key
 from contracts.system import BRANCH_HEADS, COUNTERS, FAILED_TURNS, DeviceCounter, FailedTurns, branch_key
 from ledger.block import BranchHead, Receipt
 from ledger.codec import decode, encode

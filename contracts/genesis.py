@@ -4,13 +4,14 @@ from typing import Annotated, TypeVar
 
 from msgspec import Meta
 
-from contracts import books, identity, registry, seats, session, tariff
 from contracts.catalogue import METHODS
-from contracts.companies import CompanyRoles
 from contracts.contract import COMPANY_ROLES, Role
 from contracts.host import TIMELINE, Decided, Table
-from contracts.registry import Pile, PileKind
-from contracts.tariff import Caps, ServiceFee
+from contracts.records import governance, identity, money, registry, session, tariff
+from contracts.records.governance import Settings as GovernanceSettings
+from contracts.records.identity import Roles
+from contracts.records.registry import Pile, PileKind
+from contracts.records.tariff import Caps, ServiceFee
 from ledger.codec import Wire, decode, encode
 from ledger.errors import ClientError
 from ledger.genesis import Genesis
@@ -30,7 +31,7 @@ class CompanySetup(Wire):
     name: Name
     """In English: validators are sorted by it."""
     display_name: Name
-    roles: CompanyRoles
+    roles: Roles
     company_key: PublicKey
     """May act in every type of business."""
     collateral_fen: U63 = 0
@@ -77,7 +78,7 @@ class ConsortiumParameters(Wire):
     """0.8 yuan per kWh (Tianjin, P1), 1 yuan per minute."""
     tariff_notice_ms: Span = 2 * 3_600_000
     """From a tariff's publication to its beginning, at least: time for drivers and operators to see it coming."""
-    governance: seats.Settings = seats.Settings(
+    governance: GovernanceSettings = GovernanceSettings(
         fine_ppm=100_000, margin_lock_ms=90 * 24 * 3_600_000, proposal_ms=7 * 24 * 3_600_000, renewal_ms=24 * 3_600_000
     )
 
@@ -120,7 +121,7 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
     wallets: dict[str, int] = {}
     for account in consortium.accounts:
         put(identity.ACCOUNTS, account.account, identity.Account(account.home))
-        put(books.WALLETS, account.account, books.Wallet(account.home, account.wallet_fen))
+        put(money.WALLETS, account.account, money.Wallet(account.home, account.wallet_fen))
         wallets[account.home] = wallets.get(account.home, 0) + account.wallet_fen
     for company in consortium.companies:
         key = company.company_key
@@ -128,14 +129,14 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
         put(identity.COMPANIES, company.name.encode(), record)
         put(identity.KEYS, key, identity.CompanyKey(company.name, identity.ALL_BUSINESSES))
         wallets_fen = wallets.get(company.name, 0)
-        book = books.Book(
+        book = money.Book(
             cash_fen=-wallets_fen,
             wallets_fen=wallets_fen,
             deposited_fen=-(company.collateral_fen + company.pool_fen),
             collateral_fen=company.collateral_fen,
             pool_fen=company.pool_fen,
         )
-        put(books.BOOKS, company.name.encode(), book)
+        put(money.BOOKS, company.name.encode(), book)
     for setup in consortium.piles:
         pile_name = setup.pile.name.encode()
         put(registry.PILES, pile_name, setup.pile)
@@ -150,7 +151,7 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
     limits = consortium.parameters
     put(tariff.CAPS, b"", limits.caps)
     put(tariff.SETTINGS, b"", tariff.Settings(limits.tariff_notice_ms))
-    put(books.SETTINGS, b"", books.Settings(limits.block_reward_fen))
+    put(money.SETTINGS, b"", money.Settings(limits.block_reward_fen))
     times = session.Settings(
         genesis.parameters.session_start_max_ms,
         limits.session_time_out_ms,
@@ -158,10 +159,10 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
         limits.clock_error_max_ms,
     )
     put(session.SETTINGS, b"", times)
-    put(seats.SETTINGS, b"", limits.governance)
+    put(governance.SETTINGS, b"", limits.governance)
     for member in genesis.validators.validators:
-        put(seats.SEATS, member.name.encode(), seats.Seat(member.node_key, "", False, 0))
-        put(seats.VOTE_KEYS, member.vote_key, seats.VoteKey(member.name, False))
+        put(governance.SEATS, member.name.encode(), governance.Seat(member.node_key, "", False, 0))
+        put(governance.VOTE_KEYS, member.vote_key, governance.VoteKey(member.name, False))
     return dict(sorted(state.items()))
 
 
@@ -204,9 +205,9 @@ def _check(consortium: Consortium, validators: list[str]) -> None:
         below = fee.fee.service_price_e4 <= caps.service_price_e4_max
         below = below and fee.fee.occupancy_fen_per_minute <= caps.occupancy_fen_per_minute_max
         _require(below and fee.operator in operators, f"fee of {fee.operator}: above the cap, or of no operator")
-    money = [account.wallet_fen for account in consortium.accounts]
-    money += [company.collateral_fen + company.pool_fen for company in consortium.companies]
-    _require(sum(money) <= books.BOOK_FEN_MAX, "more money than a book may hold")
+    held_fen = [account.wallet_fen for account in consortium.accounts]
+    held_fen += [company.collateral_fen + company.pool_fen for company in consortium.companies]
+    _require(sum(held_fen) <= money.BOOK_FEN_MAX, "more money than a book may hold")
 
 
 def _require(holds: bool, message: str) -> None:

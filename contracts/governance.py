@@ -12,55 +12,38 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from contracts.changes import (
+from contracts.changes import check, enact
+from contracts.codes import Code
+from contracts.companies import AdmitArgs, NoArgs, ReplaceKeysArgs
+from contracts.contract import Role
+from contracts.host import Host
+from contracts.identity import CompanyArgs
+from contracts.installing import drop_code, keep_code
+from contracts.numbers import IDENTITY
+from contracts.records.governance import (
+    OPEN,
+    PROPOSALS,
+    PROPOSALS_MAX,
     REPLACED,
+    SEATS,
     Admission,
     Change,
     Installation,
     Kind,
     NewKey,
-    check,
-    enact,
+    OpenProposals,
+    Proposal,
 )
-from contracts.codes import Code
-from contracts.companies import AdmitArgs, NoArgs, ReplaceKeysArgs
-from contracts.contract import Role
-from contracts.host import Host, Table
-from contracts.identity import CompanyArgs
-from contracts.installing import drop_code, keep_code
-from contracts.numbers import GOVERNANCE, IDENTITY
-from contracts.seats import COMPANIES_MAY, CONTRACT, SEATS, sender, settings_of
+from contracts.seats import COMPANIES_MAY, CONTRACT, sender, settings_of
 from ledger.codec import Wire
 from ledger.genesis import Parameters
 from ledger.units import U32, U63, Hash, Name
 
-PROPOSALS_MAX = 8
-"""Of one company at a time."""
 LAPSE_GAS = 2_000_000
 """A proposal is read and deleted: never the limit."""
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Proposal(Wire):
-    """What waits for approval. Key: id of the transaction that proposed it."""
-
-    proposer: Name
-    change: Change
-    ends_ms: U63
-    approved: tuple[Name, ...]
-    """Sorted."""
-
-
-class OpenProposals(Wire):
-    """How many proposals of a company wait. Key: its name."""
-
-    count: Annotated[int, Meta(ge=1, le=PROPOSALS_MAX)]
-
-
-PROPOSALS = Table(GOVERNANCE, b"o", Proposal)
-OPEN = Table(GOVERNANCE, b"c", OpenProposals)
 
 
 # ── arguments and events ──────────────────────────────────────────────────────────────────────────────────────────────

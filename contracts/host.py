@@ -74,10 +74,11 @@ class Table(Generic[V]):
     key.
     """
 
-    __slots__ = ("contract", "decode", "prefix")
+    __slots__ = ("contract", "decode", "kind", "prefix")
 
     def __init__(self, contract: int, tag: bytes, kind: type[V]) -> None:
         self.contract = contract
+        self.kind = kind
         self.prefix = contract.to_bytes(4, "big") + tag
         self.decode: Callable[[bytes], V] = msgspec.msgpack.Decoder(kind).decode
 

@@ -19,76 +19,31 @@ from msgspec import Meta
 from contracts.codes import Code
 from contracts.contract import COMPANY_ROLES, Business, Contract, Role
 from contracts.digests import own_key_digest
-from contracts.host import ITERATE_MAX, Host, Table
+from contracts.host import Host
 from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, REGISTRY, TARIFF
+from contracts.records.identity import (
+    ACCOUNTS,
+    COMPANIES,
+    KEYS,
+    KEYS_PER_COMPANY_MAX,
+    PERMISSIONS,
+    SETTINGS,
+    Account,
+    Businesses,
+    Company,
+    CompanyKey,
+    Permission,
+    Roles,
+    permission_key,
+)
 from ledger.codec import Wire
-from ledger.keys import Scheme
 from ledger.transaction import Branch
 from ledger.units import U32, Name, PublicKey, Signature
 
 CONTRACT = Contract(IDENTITY, "identity", Business.IDENTITY, Branch.IDENTITY)
 
-ALL_BUSINESSES = tuple(Business)
-Businesses = Annotated[tuple[Business, ...], Meta(max_length=len(Business))]
-Roles = Annotated[tuple[Role, ...], Meta(max_length=len(Role))]
-KEYS_PER_COMPANY_MAX = 64
-"""Keys that one company may hold: it is walked when a key is revoked."""
-COMPANIES_MAX = ITERATE_MAX
-"""Companies ever, with those that left: decisions walk through all of them, and none may be passed over in silence."""
-
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Company(Wire):
-    """A member of the consortium. Key: its name."""
-
-    display_name: Name
-    """For people, in their own script."""
-    roles: Roles
-    """Sorted; a company may operate and maintain."""
-    keys: Annotated[tuple[PublicKey, ...], Meta(max_length=KEYS_PER_COMPANY_MAX)]
-    """In the order in which they were added."""
-
-
-class CompanyKey(Wire):
-    """What a company's key may do. Key: the public key."""
-
-    company: Name
-    businesses: Businesses
-
-
-class Account(Wire):
-    """A driver or pile owner. Key: the public key."""
-
-    home: Name
-    """The operator that registered it and keeps its wallet."""
-
-
-class Permission(Wire):
-    """A row of the permission table. Key: contract number (4 bytes) ‖ method name."""
-
-    business: Business
-    roles: Roles
-
-
-class Settings(Wire):
-    """From genesis."""
-
-    schemes: Annotated[tuple[Scheme, ...], Meta(max_length=len(Scheme))]
-    """Signature schemes that accounts, companies and devices may use."""
-
-
-COMPANIES = Table(IDENTITY, b"c", Company)
-KEYS = Table(IDENTITY, b"k", CompanyKey)
-ACCOUNTS = Table(IDENTITY, b"a", Account)
-PERMISSIONS = Table(IDENTITY, b"p", Permission)
-SETTINGS = Table(IDENTITY, b"s", Settings)
-
-
-def permission_key(contract: int, method: str) -> bytes:
-    """Own key of a row of the permission table."""
-    return contract.to_bytes(4, "big") + method.encode()
 
 
 # ── arguments and events ──────────────────────────────────────────────────────────────────────────────────────────────

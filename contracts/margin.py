@@ -10,24 +10,14 @@
 
 from msgspec.structs import replace
 
-from contracts.books import (
-    BOOK_FEN_MAX,
-    BOOKS,
-    FINE_DEBTS,
-    POOL_DEBTS,
-    SETTINGS,
-    Book,
-    FineDebt,
-    PoolDebt,
-    book_of,
-    settle_claim,
-)
+from contracts.books import book_of, settle_claim
 from contracts.codes import Code
 from contracts.contract import Role
 from contracts.host import ITERATE_MAX, SYSTEM, Host
 from contracts.identity import CompanyArgs
 from contracts.money import CONTRACT
 from contracts.numbers import GOVERNANCE
+from contracts.records.money import BOOK_FEN_MAX, BOOKS, FINE_DEBTS, POOL_DEBTS, SETTINGS, Book, FineDebt, PoolDebt
 from ledger.codec import Wire
 from ledger.units import U32, U63, Name
 

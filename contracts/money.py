@@ -15,24 +15,13 @@ Claims between companies, margin and rewards are the contract's other half, `con
 
 from msgspec.structs import replace
 
-from contracts.books import (
-    BOOK_FEN_MAX,
-    BOOKS,
-    HOLDS,
-    PAYOUTS,
-    WALLETS,
-    Hold,
-    Payout,
-    Side,
-    Wallet,
-    book_of,
-    transfer,
-)
+from contracts.books import Side, book_of, transfer
 from contracts.codes import Code
 from contracts.contract import Business, Contract, Role
 from contracts.host import Host
 from contracts.identity import OpenWalletArgs
 from contracts.numbers import IDENTITY, MONEY, SESSION
+from contracts.records.money import BOOK_FEN_MAX, BOOKS, HOLDS, PAYOUTS, WALLETS, Hold, Payout, Wallet
 from ledger.codec import Wire
 from ledger.errors import OurError
 from ledger.transaction import Branch

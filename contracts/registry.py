@@ -6,7 +6,6 @@ per connector, which is where the meter sits: a session begins exactly where the
 slips between two bills.
 """
 
-from enum import IntEnum
 from typing import Annotated
 
 from msgspec import Meta
@@ -14,97 +13,31 @@ from msgspec.structs import replace
 
 from contracts.codes import Code
 from contracts.contract import Business, Contract, Role
-from contracts.host import Host, Table
+from contracts.host import Host
 from contracts.identity import AccountArgs, DeviceKeyArgs, KeyArgs
 from contracts.numbers import IDENTITY, REGISTRY, SESSION
+from contracts.records.registry import (
+    CONNECTORS_MAX,
+    DEVICES,
+    PILES,
+    STATES,
+    Connector,
+    DeviceKey,
+    MeterState,
+    Pile,
+    PileKind,
+    PileState,
+    first_state,
+    is_consistent,
+)
 from ledger.codec import Wire
-from ledger.hashing import ZERO_HASH
 from ledger.transaction import Branch
 from ledger.units import U32, U63, Hash, Name, PublicKey, Signature
 
 CONTRACT = Contract(REGISTRY, "registry", Business.IDENTITY, Branch.IDENTITY)
 
-CONNECTORS_MAX = 16
-"""Connectors of one pile: bounds its record."""
-PPM = 1_000_000
-PUBLIC_KEY_BYTES_MIN = 33
-"""Fewer are no account's key."""
-
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class PileKind(IntEnum):
-    """Whose pile it is; every charging record carries it."""
-
-    OPERATOR = 1
-    PRIVATE = 2
-    PUBLIC = 3
-
-
-class MeterState(IntEnum):
-    """What is known of the meter."""
-
-    UNVERIFIED = 0
-    VERIFIED = 1
-    FAILED = 2
-    """Found wrong: no session, whoever accepts it."""
-
-
-class Pile(Wire):
-    """What a pile is. Key: its name."""
-
-    name: Name
-    operator: Name
-    kind: PileKind
-    owner: Annotated[bytes, Meta(max_length=65)]
-    """Account of a private pile's owner; empty for the others."""
-    owner_share_ppm: Annotated[int, Meta(ge=0, le=PPM)]
-    """The owner's part of the service fee."""
-    public_key: PublicKey
-    latitude_e7: Annotated[int, Meta(ge=-900_000_000, le=900_000_000)]
-    longitude_e7: Annotated[int, Meta(ge=-1_800_000_000, le=1_800_000_000)]
-    power_w: Annotated[int, Meta(ge=1, le=10_000_000)]
-    """Of one connector."""
-    connectors: Annotated[int, Meta(ge=1, le=CONNECTORS_MAX)]
-    region: Name
-    meter_state: MeterState
-
-
-class Connector(Wire):
-    """State of one connector."""
-
-    session: Annotated[bytes, Meta(max_length=32)]
-    """The session that it is taken by; empty if it is free."""
-    register_wh: U63
-    """Where the last reading ended."""
-    register_open: bool
-    """The last session ended without the pile's own end reading: the next may begin higher, and what lies between is
-    nobody's bill.
-    """
-
-
-class PileState(Wire):
-    """What changes while it works. Key: its name."""
-
-    in_service: bool
-    shared: bool
-    """Standing authorisation of a private pile's owner to charge others' cars; true for the other kinds."""
-    connectors: tuple[Connector, ...]
-    """In order; connector n of OCPP is at n − 1."""
-    last_session: Hash
-    """Newest settled session: the index pointer that charging records are walked by."""
-
-
-class DeviceKey(Wire):
-    """Whose key it is. Key: the public key."""
-
-    pile: Name
-
-
-PILES = Table(REGISTRY, b"p", Pile)
-STATES = Table(REGISTRY, b"s", PileState)
-DEVICES = Table(REGISTRY, b"k", DeviceKey)
 
 
 # ── arguments and events ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -322,21 +255,6 @@ def check_no_device(host: Host, args: KeyArgs) -> None:
 
 
 # ── shared with genesis ───────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def is_consistent(pile: Pile, registers_wh: tuple[int, ...]) -> bool:
-    """Whether a new pile's record agrees with itself: one register per connector, an owner exactly if it is private."""
-    if pile.kind is PileKind.PRIVATE:
-        owned = len(pile.owner) >= PUBLIC_KEY_BYTES_MIN
-    else:
-        owned = not pile.owner and not pile.owner_share_ppm
-    return owned and len(registers_wh) == pile.connectors
-
-
-def first_state(pile: Pile, registers_wh: tuple[int, ...], *, in_service: bool) -> PileState:
-    """State of a pile that has served nobody yet."""
-    connectors = tuple(Connector(b"", register_wh, False) for register_wh in registers_wh)
-    return PileState(in_service, pile.kind is not PileKind.PRIVATE, connectors, ZERO_HASH)
 
 
 def _find(host: Host, name: str) -> tuple[Pile, PileState]:

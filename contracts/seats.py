@@ -10,88 +10,42 @@ Proposals and approvals are `contracts.governance`, what they decide is `contrac
 """
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from msgspec import Meta
 from msgspec.structs import replace
 
 from contracts.codes import Code
 from contracts.contract import COMPANY_ROLES, Business, Contract
 from contracts.digests import node_key_digest, vote_key_digest
-from contracts.host import Host, Table
+from contracts.host import Host
 from contracts.identity import KeyArgs
 from contracts.numbers import GOVERNANCE, IDENTITY
+from contracts.records.governance import (
+    NEXT_KEYS,
+    SEATS,
+    SETTINGS,
+    VOTE_KEYS,
+    Address,
+    NextKey,
+    NextKeys,
+    NodeKey,
+    Seat,
+    Settings,
+    VoteKey,
+)
 from ledger.codec import Wire
 from ledger.errors import OurError
 from ledger.genesis import Parameters
 from ledger.keys import Scheme
 from ledger.terms import OBSERVERS_MAX, Observer, Terms, Timeline
 from ledger.transaction import Branch
-from ledger.units import U32, U63, Name, PublicKey, Signature, Span
+from ledger.units import U32, U63, PublicKey, Signature
 from ledger.validators import VALIDATORS_MAX, VALIDATORS_MIN, Validator
 
 CONTRACT = Contract(GOVERNANCE, "governance", Business.IDENTITY, Branch.GOVERNANCE)
 COMPANIES_MAY = tuple(sorted(COMPANY_ROLES))
 
-NodeKey = Annotated[bytes, Meta(min_length=32, max_length=32)]
-"""Raw Ed25519 key of a node's TLS certificate."""
-Address = Annotated[str, Meta(max_length=255)]
-"""host:port for the other members to dial; empty where the node only dials itself."""
-
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class Seat(Wire):
-    """A company's node. Key: the company's name."""
-
-    node_key: NodeKey
-    address: Address
-    suspended: bool
-    renewed_ms: U63
-    """When the company last changed keys by itself."""
-
-
-class NextKey(Wire):
-    """A vote key that waits for the next epoch."""
-
-    company: Name
-    vote_key: PublicKey
-
-
-class NextKeys(Wire):
-    """All of them, sorted by company: one record, so that a decision costs the same for any number of members."""
-
-    keys: Annotated[tuple[NextKey, ...], Meta(max_length=VALIDATORS_MAX + OBSERVERS_MAX)]
-
-
-class VoteKey(Wire):
-    """A vote key that waits, votes or has voted. Key: the public key."""
-
-    company: Name
-    fined: bool
-    """Whether its company has paid for its lies."""
-
-
-class Settings(Wire):
-    """From genesis."""
-
-    fine_ppm: Annotated[int, Meta(ge=0, le=1_000_000)]
-    """Part of the collateral that an equivocation costs."""
-    margin_lock_ms: Span
-    """How long the margin of a company that left stays locked."""
-    proposal_ms: Span
-    """How long a proposal may be approved."""
-    renewal_ms: Span
-    """Time between two changes of keys that a company makes by itself: each is a new epoch, which every light client
-    must follow.
-    """
-
-
-SEATS = Table(GOVERNANCE, b"s", Seat)
-NEXT_KEYS = Table(GOVERNANCE, b"n", NextKeys)
-VOTE_KEYS = Table(GOVERNANCE, b"k", VoteKey)
-SETTINGS = Table(GOVERNANCE, b"p", Settings)
 
 
 # ── arguments and events ──────────────────────────────────────────────────────────────────────────────────────────────

@@ -16,19 +16,19 @@ up to it at the day's lowest price, and to nothing at all if none came. The pile
 higher register. Amounts in fen, energy in Wh, times in ms of chain time; codes 5001… in `contracts.codes`.
 """
 
-from enum import IntEnum
-
 from msgspec.structs import replace
 
 from contracts.bill import Bill, behaviour_score, make_bill, make_coarse_bill
 from contracts.codes import Code
 from contracts.contract import Business, Contract, Role
-from contracts.host import Host, Table
+from contracts.host import Host
 from contracts.money import HoldArgs, ReleaseArgs, SettleArgs
 from contracts.neutral import beans_wh, has_unpaid_bill, reputation_suffices
 from contracts.numbers import MONEY, REGISTRY, SESSION, TARIFF
-from contracts.registry import BeginArgs, FreeArgs, Pile, PileKind, TakeArgs
-from contracts.tariff import ServiceFee, TariffArgs, Terms, TermsArgs
+from contracts.records.registry import Pile
+from contracts.records.session import SESSIONS, SETTINGS, Agreed, Claim, Closing, Session, Settings, State
+from contracts.registry import BeginArgs, FreeArgs, TakeArgs
+from contracts.tariff import TariffArgs, Terms, TermsArgs
 from ledger.charging import (
     BorderReading,
     OpenArgs,
@@ -48,7 +48,7 @@ from ledger.errors import OurError, PeerError
 from ledger.hashing import ZERO_HASH
 from ledger.tariff import Tariff, borders
 from ledger.transaction import Branch, ExpiryClass
-from ledger.units import U32, U63, Hash, Name, PublicKey
+from ledger.units import Hash
 
 CONTRACT = Contract(SESSION, "session", Business.CHARGING, Branch.CHARGING)
 
@@ -64,88 +64,6 @@ _WMS_PER_WH = 3_600_000
 
 
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class State(IntEnum):
-    """See the table above."""
-
-    OPEN = 1
-    CHARGING = 2
-    CLAIM = 3
-    SETTLED = 4
-    EXPIRED = 5
-
-
-class Agreed(Wire):
-    """What was fixed when the session opened; never changes."""
-
-    driver: PublicKey
-    pile: Name
-    pile_key: PublicKey
-    pile_kind: PileKind
-    connector: U32
-    power_w: U32
-    operator: Name
-    home: Name
-    """The driver's operator."""
-    region: Name
-    tariff_from_ms: U63
-    fee: ServiceFee
-    owner: bytes
-    owner_share_ppm: U32
-    deposit_fen: U63
-    opened_ms: U63
-
-
-class Claim(Wire):
-    """The newest signed reading that a side has brought."""
-
-    number: U32
-    reading: BorderReading
-
-
-class Closing(Wire):
-    """How it ended."""
-
-    end: BorderReading
-    energy_wh: U63
-    total_fen: U63
-    refund_fen: U63
-    behaviour: int
-    """Score B of the driver: −1, 0 or +1."""
-    readings_count: U32
-    readings_root: Hash
-    """Root over all signed readings, which lie in the operator's archive; zero if the pile did not stop it."""
-    previous: Hash
-    """The pile's previous charging record (P4's index pointer); zero for the first."""
-
-
-class Session(Wire):
-    """The record. Key: the session's id."""
-
-    state: State
-    agreed: Agreed
-    due_ms: U63
-    """When the scheduled call that waits for this session comes; 0 in the last two states."""
-    begin: BorderReading | None = None
-    claim: Claim | None = None
-    closing: Closing | None = None
-
-
-class Settings(Wire):
-    """From genesis; chain time."""
-
-    start_max_ms: U63
-    """From opening to start."""
-    time_out_ms: U63
-    """From start to the claim window."""
-    claim_window_ms: U63
-    clock_error_max_ms: U63
-    """How far a device's clock may be off the chain's."""
-
-
-SESSIONS = Table(SESSION, b"s", Session)
-SETTINGS = Table(SESSION, b"c", Settings)
 
 
 # ── arguments and events (open, start, stop: ledger.charging) ─────────────────────────────────────────────────────────

@@ -7,28 +7,27 @@ state, whose value decodes to the struct named.
 from collections import Counter
 from collections.abc import Iterator
 
-from contracts import books, governance, identity, registry, seats, session, tariff
-from contracts.books import Book, Wallet
-from contracts.governance import Proposal
 from contracts.host import StateReader
-from contracts.identity import Account, Company
-from contracts.registry import Pile, PileState
-from contracts.seats import Seat, VoteKey
-from contracts.session import Session
+from contracts.records import governance, identity, money, registry, session, tariff
+from contracts.records.governance import Proposal, Seat, VoteKey
+from contracts.records.identity import Account, Company
+from contracts.records.money import Book, Wallet
+from contracts.records.registry import Pile, PileState
+from contracts.records.session import Session
+from contracts.records.tariff import ServiceFee
 from contracts.system import BRANCH_HEADS, branch_key
-from contracts.tariff import ServiceFee
 from ledger.tariff import Tariff
 from ledger.transaction import Branch
 
 
 def wallet_key(account: bytes) -> bytes:
-    """State key of a wallet (`books.Wallet`)."""
-    return books.WALLETS.key(account)
+    """State key of a wallet (`money.Wallet`)."""
+    return money.WALLETS.key(account)
 
 
 def book_key(company: str) -> bytes:
-    """State key of a company's book (`books.Book`)."""
-    return books.BOOKS.key(company.encode())
+    """State key of a company's book (`money.Book`)."""
+    return money.BOOKS.key(company.encode())
 
 
 def pile_key(pile: str) -> bytes:
@@ -43,7 +42,7 @@ def branch_head_key(branch: Branch) -> bytes:
 
 def wallet(state: StateReader, account: bytes) -> Wallet | None:
     """An account's money and home operator."""
-    return books.WALLETS.read(state, account)
+    return money.WALLETS.read(state, account)
 
 
 def account(state: StateReader, key: bytes) -> Account | None:
@@ -63,18 +62,18 @@ def companies(state: StateReader) -> dict[str, Company]:
 
 def seat(state: StateReader, name: str) -> Seat | None:
     """A company's node: its TLS key, its address, whether it is suspended."""
-    return seats.SEATS.read(state, name.encode())
+    return governance.SEATS.read(state, name.encode())
 
 
 def next_vote_key(state: StateReader, name: str) -> bytes | None:
     """The vote key that a company has registered for the next epoch."""
-    waiting = seats.NEXT_KEYS.read(state)
+    waiting = governance.NEXT_KEYS.read(state)
     return next((key.vote_key for key in waiting.keys if key.company == name), None) if waiting else None
 
 
 def vote_key(state: StateReader, key: bytes) -> VoteKey | None:
     """Whose vote key it is or was, and whether it is fined; None if it neither waits, votes nor has voted."""
-    return seats.VOTE_KEYS.read(state, key)
+    return governance.VOTE_KEYS.read(state, key)
 
 
 def proposals(state: StateReader) -> dict[bytes, Proposal]:
@@ -84,17 +83,17 @@ def proposals(state: StateReader) -> dict[bytes, Proposal]:
 
 def book(state: StateReader, name: str) -> Book | None:
     """A company's accounts and positions."""
-    return books.BOOKS.read(state, name.encode())
+    return money.BOOKS.read(state, name.encode())
 
 
 def balances(state: StateReader) -> dict[str, Book]:
     """Every company's book by name."""
-    return {key.decode(): record for key, record in books.BOOKS.scan(state)}
+    return {key.decode(): record for key, record in money.BOOKS.scan(state)}
 
 
 def balances_sum_fen(state: StateReader) -> int:
     """Sum of all signed balances: zero, or money was made or lost. One record per company."""
-    return sum(record.balances_fen for _, record in books.BOOKS.scan(state))
+    return sum(record.balances_fen for _, record in money.BOOKS.scan(state))
 
 
 def audit(state: StateReader) -> list[str]:
@@ -103,15 +102,15 @@ def audit(state: StateReader) -> list[str]:
     """
     wallets, held, due, owed, reserved = Counter[str](), Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     found = []
-    for key, purse in books.WALLETS.scan(state):
+    for key, purse in money.WALLETS.scan(state):
         wallets[purse.home] += purse.balance_fen
         if purse.balance_fen < 0:
             found.append(f"wallet {key.hex()} holds {purse.balance_fen} fen")
-    for _, hold in books.HOLDS.scan(state):
+    for _, hold in money.HOLDS.scan(state):
         held[hold.home] += hold.amount_fen
         for name in {hold.home, hold.operator}:
             reserved[name] += hold.amount_fen
-    for _, payout in books.PAYOUTS.scan(state):
+    for _, payout in money.PAYOUTS.scan(state):
         held[payout.home] += payout.amount_fen
     for debtor, creditor, amount_fen in claims(state):
         due[debtor] += amount_fen
@@ -140,13 +139,13 @@ def audit(state: StateReader) -> list[str]:
 
 def rewards_fen(state: StateReader) -> dict[str, int]:
     """What each company has earned by keeping the book and not yet been paid out."""
-    return {key.decode(): record.rewards_fen for key, record in books.BOOKS.scan(state)}
+    return {key.decode(): record.rewards_fen for key, record in money.BOOKS.scan(state)}
 
 
 def claims(state: StateReader) -> list[tuple[str, str, int]]:
     """Who owes whom how much, in fen: (debtor, creditor, amount), zero claims left out."""
     found = []
-    for key, due in books.DUES.scan(state):
+    for key, due in money.DUES.scan(state):
         first, second = (name.decode() for name in key.split(b"\0"))
         if due.amount_fen > 0:
             found.append((first, second, due.amount_fen))

@@ -31,7 +31,7 @@ PriceE4 = Annotated[int, Meta(ge=0, le=PRICE_E4_MAX)]
 class Period(Wire):
     """From its minute of the day to the next period's."""
 
-    begin_minute: Annotated[int, Meta(ge=0, lt=DAY_MINUTES)]
+    begin_minute: Annotated[int, Meta(ge=0, le=DAY_MINUTES - 1)]
     energy_price_e4: PriceE4
     """What the driver pays for energy."""
     purchase_price_e4: PriceE4

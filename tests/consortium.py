@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from contracts import abi, executor, views
-from contracts.books import Book, Wallet
 from contracts.contract import Role
 from contracts.digests import own_key_digest
 from contracts.genesis import (
@@ -17,9 +16,10 @@ from contracts.genesis import (
     genesis_state,
 )
 from contracts.memory import MemoryState
-from contracts.registry import MeterState, Pile, PileKind, PileState
-from contracts.session import Session
-from contracts.tariff import ServiceFee
+from contracts.records.money import Book, Wallet
+from contracts.records.registry import MeterState, Pile, PileKind, PileState
+from contracts.records.session import Session
+from contracts.records.tariff import ServiceFee
 from ledger.block import Receipt
 from ledger.codec import decode, encode
 from ledger.genesis import Genesis, Parameters, Profile

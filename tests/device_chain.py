@@ -14,7 +14,7 @@ from contracts import abi, executor
 from contracts.contract import Role
 from contracts.genesis import AccountSetup, CompanySetup, Consortium, FeeSetup, PileSetup, genesis_state
 from contracts.host import TIMELINE, Decided
-from contracts.tariff import ServiceFee
+from contracts.records.tariff import ServiceFee
 from devices.light_state import LightState
 from devices.pile_parts import PileConfig
 from ledger.block import (

@@ -13,10 +13,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from consensus.effects import Outcome, StoreSealed
 from consensus.head import genesis_head
-from contracts.books import BOOKS, DUES, WALLETS, Book, Due, Wallet, due_key
 from contracts.contract import Role
-from contracts.identity import COMPANIES, Company
-from contracts.registry import PILES, MeterState, Pile, PileKind
+from contracts.records.identity import COMPANIES, Company
+from contracts.records.money import BOOKS, DUES, WALLETS, Book, Due, Wallet, due_key
+from contracts.records.registry import PILES, MeterState, Pile, PileKind
 from ledger.block import Block, Event, Receipt, receipt_leaf, receipts_root, result_digest
 from ledger.charging import BillLine, SessionOpened, SessionSettled, SessionStarted
 from ledger.codec import Wire, encode

@@ -7,11 +7,12 @@ from itertools import islice
 from typing import Any
 
 from contracts import abi, codes, views
-from contracts.books import Book
 from contracts.catalogue import BY_NUMBER
 from contracts.host import StateReader
 from contracts.numbers import REGISTRY
-from contracts.registry import Pile, PileEvent
+from contracts.records.money import Book
+from contracts.records.registry import Pile
+from contracts.registry import PileEvent
 from ledger.block import Event, Receipt
 from ledger.errors import ClientError, PeerError
 from ledger.readable import readable

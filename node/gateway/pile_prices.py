@@ -5,8 +5,8 @@ contracts.
 from collections.abc import Mapping
 from functools import lru_cache
 
-from contracts.session import SESSIONS, Session, State
-from contracts.tariff import TARIFFS, tariff_key
+from contracts.records.session import SESSIONS, Session, State
+from contracts.records.tariff import TARIFFS, tariff_key
 from ledger.tariff import Tariff, borders, period_at
 
 _SEARCH_MS = 2 * 24 * 60 * 60 * 1000

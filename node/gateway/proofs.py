@@ -5,8 +5,8 @@ sessions.
 from collections.abc import Iterator
 from itertools import islice
 
-from contracts.registry import PILES, STATES, Pile
-from contracts.session import SESSIONS, State
+from contracts.records.registry import PILES, STATES, Pile
+from contracts.records.session import SESSIONS, State
 from devices.wire import OldBlock, ReceiptProof, SessionOpen, SetChange, StateEntry, trim_seal
 from devices.wire import Receipt as ReceiptMessage
 from ledger.block import Header, Result, SealedHeader

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from contracts.registry import Pile
+from contracts.records.registry import Pile
 from devices.wire import (
     AskHead,
     AskReceipt,

@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from contracts.contract import Role
 from contracts.genesis import AccountSetup, CompanySetup, Consortium, ConsortiumParameters, FeeSetup, PileSetup
-from contracts.registry import MeterState, PileKind
-from contracts.registry import Pile as PileRecord
-from contracts.tariff import ServiceFee
+from contracts.records.registry import MeterState, PileKind
+from contracts.records.registry import Pile as PileRecord
+from contracts.records.tariff import ServiceFee
 from ledger.tariff import Period, Tariff
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from contracts import seats
+from contracts.records import governance
 from tests.containers.conftest import FAILED
 from tests.containers.podman import ROOT, VERSION_LABEL, Podman, until
 
@@ -234,7 +234,7 @@ def test_F61_a_new_company_is_admitted_follows_and_votes(consortium: Consortium)
     node = ("--node-key", node_key, "--address", address, "--proof", proof)
     consortium.call("newcomer", "set_node", *node, "--api", "sgcc:26657")
     consortium.catches_up("newcomer", "teld")
-    registered = ("pilechain", "query", "state", seats.NEXT_KEYS.key().hex())
+    registered = ("pilechain", "query", "state", governance.NEXT_KEYS.key().hex())
     until(lambda: b"Newcomer".hex() in podman.inside("teld", *registered), "its vote key is registered", 60)
     consortium.decide("propose_vote", "--company", "Newcomer")
     until(lambda: consortium.get("newcomer", "/v1/status")["consensus"]["voting"], "newcomer votes", 60)

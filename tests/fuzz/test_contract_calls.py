@@ -16,8 +16,8 @@ from contracts import abi, digests, views
 from contracts.compiler.compiler import compile_source
 from contracts.contract import Business, Role
 from contracts.memory import MemoryState
-from contracts.registry import MeterState
-from contracts.tariff import Caps, ServiceFee
+from contracts.records.registry import MeterState
+from contracts.records.tariff import Caps, ServiceFee
 from ledger.charging import BorderReading, Reading, ReadingReason, SignedReading, reading_digest
 from ledger.codec import decode, encode
 from ledger.evidence import Phase, Statement, equivocation, statement_digest

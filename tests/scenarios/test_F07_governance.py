@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from contracts import views
 from contracts.codes import Code
 from contracts.contract import Business, Role
-from contracts.governance import OPEN, PROPOSALS, PROPOSALS_MAX
 from contracts.host import SCHEDULE, TIMELINE, Decided
-from contracts.identity import COMPANIES, COMPANIES_MAX, Company
+from contracts.records.governance import OPEN, PROPOSALS, PROPOSALS_MAX
+from contracts.records.identity import COMPANIES, COMPANIES_MAX, Company
 from ledger.codec import encode
 from ledger.genesis import Parameters
 from ledger.terms import DECISION_DELAY, OBSERVERS_MAX, Observer

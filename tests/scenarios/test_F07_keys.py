@@ -6,7 +6,7 @@ import pytest
 
 from contracts import digests, views
 from contracts.codes import Code
-from contracts.identity import KEYS
+from contracts.records.identity import KEYS
 from ledger.terms import DECISION_DELAY
 from tests.consortium import NAMES, Call, Chain, found, key, proof, signer
 from tests.membership_kit import (

@@ -6,15 +6,15 @@ import pytest
 from msgspec.structs import replace
 
 from contracts import views
-from contracts.books import BOOKS, FINE_DEBTS, FineDebt
 from contracts.codes import Code
 from contracts.contract import Role
 from contracts.genesis import CompanySetup
 from contracts.host import SCHEDULE, TIMELINE
-from contracts.identity import KEYS
-from contracts.registry import MeterState, PileKind
-from contracts.session import State
-from contracts.tariff import PLANS, REGIONS_MAX, Plan
+from contracts.records.identity import KEYS
+from contracts.records.money import BOOKS, FINE_DEBTS, FineDebt
+from contracts.records.registry import MeterState, PileKind
+from contracts.records.session import State
+from contracts.records.tariff import PLANS, REGIONS_MAX, Plan
 from ledger.charging import Reading, ReadingReason, SignedReading, reading_digest
 from ledger.codec import encode
 from ledger.tariff import Tariff

@@ -4,11 +4,12 @@ record: random days of payments, top-ups, pay-outs, claims, margin, sessions, an
 
 import pytest
 
-from contracts import books, margin, money, views
+from contracts import margin, money, views
 from contracts.codes import Code, describe
 from contracts.contract import Business, Role
 from contracts.identity import CompanyArgs, OpenWalletArgs
 from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, SESSION
+from contracts.records import money as records
 from ledger.codec import Wire
 from ledger.errors import OurError
 from tests.consortium import Call, key
@@ -137,7 +138,7 @@ def test_F20_money_s_codes_tables_and_events_are_the_twin_s():
     assert codes == {int(code): (code.name, code.sentence) for code in Code if code // 1_000 == MONEY}
     assert {event.name for event in program.events} == set(money.CONTRACT.events)
     for declared in program.tables:
-        twin = getattr(books, declared.name)
+        twin = getattr(records, declared.name)
         assert twin.prefix == MONEY.to_bytes(4, "big") + bytes([declared.tag])
         record = program.structs[declared.value]
-        assert tuple(field.name for field in record.fields) == getattr(books, record.name).__struct_fields__
+        assert tuple(field.name for field in record.fields) == getattr(records, record.name).__struct_fields__

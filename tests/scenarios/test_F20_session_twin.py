@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from contracts import tariff, views
+from contracts import views
 from contracts.codes import Code, describe
-from contracts.registry import MeterState, PileKind
-from contracts.session import Session, State
-from contracts.tariff import Caps, ServiceFee
+from contracts.records import tariff as records
+from contracts.records.registry import MeterState, PileKind
+from contracts.records.session import Session, State
+from contracts.records.tariff import Caps, ServiceFee
 from ledger.charging import BorderReading, Reading, ReadingReason, SignedReading, reading_digest
 from ledger.codec import encode
 from ledger.tariff import Tariff, borders
@@ -330,10 +331,10 @@ def test_F20_registry_tariff_and_session_do_what_their_twins_do():
 
 def test_F20_a_region_too_many_is_refused_by_both():
     pair = Pair()
-    for number in range(tariff.REGIONS_MAX - 1):
+    for number in range(records.REGIONS_MAX - 1):
         region = f"R-{number:03}"
         for chain in (pair.twin, pair.other):
-            chain.state.entries[tariff.PLANS.key(region.encode())] = encode(tariff.Plan(T0, T0))
+            chain.state.entries[records.PLANS.key(region.encode())] = encode(records.Plan(T0, T0))
     for region, sender in (("Shenzhen", "Grid"), ("One more", "Regulator")):
         prices = Tariff(region, "Grid", T0 + 9 * HOUR, 480, PERIODS)
         call = Call(sender, "tariff", "publish", {"tariff": prices}, {"gas_limit": 10**8})

@@ -10,7 +10,7 @@ from contracts import abi, views
 from contracts.codes import describe
 from contracts.genesis import ConsortiumParameters
 from contracts.host import SCHEDULE
-from contracts.session import State
+from contracts.records.session import State
 from ledger.charging import (
     BorderReading,
     Reading,

@@ -10,7 +10,7 @@ from contracts.bill import make_bill
 from contracts.codes import describe
 from contracts.contract import Role
 from contracts.genesis import CompanySetup, ConsortiumParameters
-from contracts.tariff import Caps, ServiceFee
+from contracts.records.tariff import Caps, ServiceFee
 from ledger.charging import BorderReading
 from ledger.tariff import Period, Tariff, borders, is_well_formed, period_at
 from tests.consortium import HOUR, PERIODS, T0, Call, Chain, consortium, genesis, key

@@ -13,9 +13,9 @@ from contracts.contract import Role
 from contracts.genesis import AccountSetup, CompanySetup, Consortium, FeeSetup, PileSetup, genesis_state
 from contracts.host import TIMELINE, Decided
 from contracts.memory import MemoryState
-from contracts.registry import MeterState, Pile, PileKind
-from contracts.session import State as SessionState
-from contracts.tariff import ServiceFee
+from contracts.records.registry import MeterState, Pile, PileKind
+from contracts.records.session import State as SessionState
+from contracts.records.tariff import ServiceFee
 from ledger.block import Block
 from ledger.charging import BorderReading
 from ledger.codec import decode, encode

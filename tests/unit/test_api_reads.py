@@ -7,7 +7,7 @@ import asyncio
 import msgspec
 import pytest
 
-from contracts.books import BOOKS, Book
+from contracts.records.money import BOOKS, Book
 from ledger.block import SealedHeader, check_sealed
 from ledger.codec import decode, encode
 from ledger.state_proof import StateProof, verify_state

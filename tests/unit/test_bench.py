@@ -8,8 +8,8 @@ from bench.big_state import KEYS_PER_WALLET, give_state
 from bench.consortium import sees_quorum
 from bench.growth import laws
 from bench.joining import measure
-from contracts.books import WALLETS
 from contracts.genesis import genesis_state
+from contracts.records.money import WALLETS
 from node.memory import private_memory, pss_bytes
 from node.storage.reader import LedgerReader
 from node.testnet.consortium import Driver

@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from contracts.bill import behaviour_score, make_bill, make_coarse_bill
 from contracts.codes import Code
 from contracts.host import Failure
-from contracts.registry import PileKind
-from contracts.session import Agreed
-from contracts.tariff import ServiceFee
+from contracts.records.registry import PileKind
+from contracts.records.session import Agreed
+from contracts.records.tariff import ServiceFee
 from ledger.charging import BorderReading
 from ledger.codec import decode, encode
 from ledger.tariff import PRICE_E4_MAX, Tariff, borders, is_well_formed, period_at

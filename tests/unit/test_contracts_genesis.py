@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from contracts import views
-from contracts.books import BOOKS, DUES, HOLDS, WALLETS, Book, Due, Wallet, due_key
 from contracts.contract import Role
 from contracts.genesis import BLOCK_REWARD_FEN_MAX, ConsortiumParameters, consortium_of
 from contracts.host import SCHEDULE
-from contracts.tariff import Caps
+from contracts.records.money import BOOKS, DUES, HOLDS, WALLETS, Book, Due, Wallet, due_key
+from contracts.records.tariff import Caps
 from ledger.charging import BorderReading
 from ledger.codec import decode, encode
 from ledger.errors import ClientError, PeerError

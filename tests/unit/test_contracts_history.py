@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts import views
-from contracts.books import HOLDS
 from contracts.codes import describe
+from contracts.records.money import HOLDS
 from ledger.charging import BorderReading, Reading, ReadingReason, SignedReading, reading_digest
 from ledger.codec import encode
 from tests.consortium import HOUR, NAMES, OPERATORS, PERIODS, Call, Chain, consortium, genesis, key, signer

@@ -13,8 +13,8 @@ from contracts.codes import Code, describe, markdown
 from contracts.contract import Business, Contract, Role
 from contracts.host import SCHEDULE, TIMELINE, Decided, Failure, Host, ScheduledCall, Table, schedule_key
 from contracts.memory import MemoryState
+from contracts.records.tariff import ServiceFee
 from contracts.system import branch_heads, failed_turns
-from contracts.tariff import ServiceFee
 from ledger.codec import Wire, decode, encode
 from ledger.errors import ClientError, OurError
 from ledger.terms import first_timeline

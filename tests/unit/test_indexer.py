@@ -12,7 +12,8 @@ from sqlalchemy.exc import OperationalError
 from contracts import views
 from contracts.catalogue import BY_NUMBER
 from contracts.numbers import REGISTRY
-from contracts.registry import PILES, Pile, PileEvent, PileServiceSet
+from contracts.records.registry import PILES, Pile
+from contracts.registry import PileEvent, PileServiceSet
 from ledger.block import Event
 from ledger.charging import SessionExpired, SessionTimedOut
 from ledger.codec import decode, encode

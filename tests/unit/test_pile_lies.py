@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.tariff import ServiceFee
+from contracts.records.tariff import ServiceFee
 from devices.pile_states import Status
 from devices.wire import Refused
 from ledger.charging import reading_digest

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from contracts import books, margin, money, views
+from contracts import margin, money, views
 from contracts.catalogue import METHODS
 from contracts.codes import describe
 from contracts.contract import Method
@@ -15,7 +15,8 @@ from contracts.genesis import ConsortiumParameters
 from contracts.host import SYSTEM, Failure, Host
 from contracts.identity import CompanyArgs, OpenWalletArgs
 from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, SESSION
-from contracts.session import SESSIONS, State
+from contracts.records import money as records
+from contracts.records.session import SESSIONS, State
 from contracts.vm.entry import methods_of
 from contracts.vm.generator import functions
 from ledger.charging import BorderReading
@@ -114,13 +115,13 @@ class Day:
     def near(self, bound: int) -> int:
         """An amount below a bound, or at an edge of it."""
         bound = max(bound, 0)
-        edges = (0, 1, bound, bound + 1, max(bound - 1, 0), books.BOOK_FEN_MAX, books.BOOK_FEN_MAX + 1, I64_MAX)
+        edges = (0, 1, bound, bound + 1, max(bound - 1, 0), records.BOOK_FEN_MAX, records.BOOK_FEN_MAX + 1, I64_MAX)
         usual = self.chance.randrange(1, max(bound // 4, 2))
         return min(self.chance.choice(edges), I64_MAX) if self.chance.random() < 0.15 else usual
 
-    def book(self, company: str) -> books.Book:
+    def book(self, company: str) -> records.Book:
         """A company's book; an empty one if there is none."""
-        return views.book(self.chain.state, company) or books.Book()
+        return views.book(self.chain.state, company) or records.Book()
 
     def balance(self, label: str) -> int:
         """What a wallet holds."""
@@ -182,7 +183,7 @@ class Day:
         place = self.chance.randrange(6)
         operator = OPERATORS[place % 3]
         account = self.chance.choice((*3 * (f"d{place}",), "nobody", "d0"))
-        bound = self.chance.choice((9_000, books.BOOK_FEN_MAX + self.book(operator).cash_fen))
+        bound = self.chance.choice((9_000, records.BOOK_FEN_MAX + self.book(operator).cash_fen))
         return Call(operator, "money", "top_up", {"account": key(account), "amount_fen": self.near(bound)})
 
     def withdraw(self) -> Call:
@@ -192,7 +193,7 @@ class Day:
 
     def pay_out(self) -> Call:
         """An operator has paid, or cannot."""
-        payout, record = self.some(books.PAYOUTS)
+        payout, record = self.some(records.PAYOUTS)
         operator = record.home if record and self.chance.random() < 0.9 else "SGCC"
         operator = operator if operator in NAMES else "SGCC"
         return Call(operator, "money", self.chance.choice(("pay_out", "decline")), {"payout": payout})
@@ -209,7 +210,7 @@ class Day:
     def deposit(self) -> Call:
         """Margin is received."""
         company = self.company()
-        bound = self.chance.choice((9_000, 90_000, 90_000, books.BOOK_FEN_MAX + self.book(company).deposited_fen))
+        bound = self.chance.choice((9_000, 90_000, 90_000, records.BOOK_FEN_MAX + self.book(company).deposited_fen))
         fields = {
             "company": company,
             "collateral_fen": bound if self.chance.random() < 0.05 else self.near(bound),
@@ -303,7 +304,7 @@ class Day:
     def end_of_session(self) -> None:
         """An escrow is posted or void. Those that sessions of this chain made are left to them."""
         sessions = {session for session, _ in SESSIONS.scan(self.chain.state)}
-        holds = [each for each in books.HOLDS.scan(self.chain.state) if each[0] not in sessions]
+        holds = [each for each in records.HOLDS.scan(self.chain.state) if each[0] not in sessions]
         if not holds:
             return
         session, held = self.chance.choice(holds)

@@ -1,0 +1,1 @@
+"""What the node reads of the contracts' state: Python's types for tables of the library. A test holds them together."""
