@@ -42,6 +42,7 @@ test: setup ## all tests but the long ones; skips are shown with their reasons
 
 test-long: setup ## the long tests
 	$(BIN)/python -m pytest -q -rs -m long $(ARGS)
+	$(BIN)/python -m pytest -q --oracles -m "not long" -k "not F20" tests/scenarios tests/fuzz/test_contract_calls.py
 
 fuzz: setup ## every parser of outside bytes for SECONDS_EACH=5 (600 for the long run)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS_EACH) $(ARGS)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from contracts import abi
+from contracts.abi import GAS_LIMIT
 from contracts.contract import Role
 from contracts.executor import BlockInput, BlockOutcome, run
 from contracts.genesis import AccountSetup, CompanySetup, Consortium, FeeSetup, PileSetup, genesis_state
@@ -24,6 +24,7 @@ from ledger.genesis import Genesis, Parameters, Profile
 from ledger.tariff import Period, Tariff
 from ledger.transaction import Body, Signed, Transaction, transaction_id, transaction_leaf
 from ledger.validators import Validator, ValidatorSet
+from node.library import library, library_abi
 
 T0_MS = 1_800_000_000_000
 OPERATORS = ("Potevio", "SGCC", "StarCharge", "Teld")
@@ -61,16 +62,17 @@ def make_genesis() -> Genesis:
         piles,
         (Tariff("City", "Grid", T0_MS - 1, 480, (Period(0, 8_500, 6_000),)),),
         tuple(FeeSetup(name, ServiceFee(6_000, 50, 900_000)) for name in OPERATORS),
+        library(),
     )
     return Genesis(1, "bench", Profile.MIXED, T0_MS, Parameters(), ValidatorSet(0, members), encode(consortium))
 
 
 def transaction(sender: bytes, contract: str, method: str, salt: int, **fields: Any) -> Transaction:
     """A transaction with an empty signature."""
-    call = abi.encode_call(contract, method, **fields)
+    call = library_abi().encode_call(contract, method, **fields)
     body = Body(
         bytes(32), sender, call.branch, call.expiry_class, call.contract, call.method, call.args,
-        abi.GAS_LIMIT, T0_MS + 10**9, salt.to_bytes(8, "big"),
+        GAS_LIMIT, T0_MS + 10**9, salt.to_bytes(8, "big"),
     )  # fmt: skip
     encoded = encode(body)
     raw = encode(Signed(encoded, bytes(64)))

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from bench.consortium import Member
-from contracts.abi import encode_call
 from ledger.block import Receipt
 from ledger.codec import decode_trusted
 from ledger.keys import SoftSigner
 from ledger.transaction import decode_transaction, sign_transaction
+from node.library import library_abi
 
 ON_THE_WAY_MAX = 6_000
 """Payments submitted and not sealed yet: a few blocks, so that the next is full when the last is committed."""
@@ -26,7 +26,7 @@ VALID_MS = 300_000
 
 def sign_payment(payer: SoftSigner, payee: bytes, amount_fen: int, chain_id: bytes, salt: int) -> bytes:
     """A signed `money.pay` that is valid for some minutes; equal but for the salt, two are two payments."""
-    call = encode_call("money", "pay", to=payee, amount_fen=amount_fen, memo=0)
+    call = library_abi().encode_call("money", "pay", to=payee, amount_fen=amount_fen, memo=0)
     valid_until_ms = time.time_ns() // 1_000_000 + VALID_MS
     return sign_transaction(call.body(chain_id, payer.public_key, valid_until_ms, salt.to_bytes(8, "big")), payer)
 

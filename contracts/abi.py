@@ -1,23 +1,37 @@
-"""How to talk to the contracts: for the API's documentation, the command line, and everybody who builds or reads a
-transaction.
+"""How to talk to contracts: methods, events and codes by name, as their programs say. For the API, the command line,
+and everybody who builds or reads a transaction.
+
+Classes here carry the names that the contract's author gave, for people and programs; what runs calls fields by
+position (`contracts.vm.layout`). Both have one encoding.
 """
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from enum import IntEnum
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
-from contracts.catalogue import BY_NAME, BY_NUMBER, CONTRACTS, METHODS
-from contracts.contract import Business, Contract, Method, Role
+from contracts.codes import describe as describe_own
+from contracts.compiled import program_of
+from contracts.contract import Business, Role
+from contracts.deployment import deployments_of, ruling
+from contracts.host import StateReader
 from contracts.numbers import GOVERNANCE
+from contracts.vm.layout import python_type
+from contracts.vm.program import EnumDef, NamedType, Program
+from contracts.vm.types import List
 from ledger.block import Event
 from ledger.codec import Wire, decode, encode
-from ledger.errors import ClientError
+from ledger.errors import ClientError, PeerError
 from ledger.transaction import Body, Branch, ExpiryClass
 
 GAS_LIMIT = 1_000_000
 """Enough for every method but those of governance; a block's gas is that of a full block of such calls."""
 GOVERNANCE_GAS_LIMIT = 10_000_000
 """Of calls that rewrite the timeline: with a hundred validators and nine decisions pending they take half of it."""
+DESCRIBED_MAX = 64
+"""Programs, and sets of them, that a process keeps described: several versions of every contract of a chain."""
 
 
 class MethodDescription(msgspec.Struct, frozen=True):
@@ -32,7 +46,14 @@ class MethodDescription(msgspec.Struct, frozen=True):
     expiry_class: ExpiryClass
     business: Business
     roles: tuple[Role, ...]
-    """At genesis; the permission table in the state decides."""
+    """Who may send it as a transaction, unless the permission table in the state says otherwise; none for methods that
+    only other contracts and the schedule call.
+    """
+
+    def encode(self, args: Wire) -> "EncodedCall":
+        """A call of it."""
+        gas_limit = GOVERNANCE_GAS_LIMIT if self.number == GOVERNANCE else GAS_LIMIT
+        return EncodedCall(self.number, self.method, self.branch, self.expiry_class, encode(args), gas_limit)
 
 
 class EventDescription(msgspec.Struct, frozen=True):
@@ -70,86 +91,175 @@ class EncodedCall(msgspec.Struct, frozen=True):
         )
 
 
-def describe() -> list[MethodDescription]:
-    """All methods that transactions can call."""
-    return [
-        MethodDescription(
-            contract.name,
-            contract.number,
-            method.name,
-            method.summary,
-            method.args,
-            method.branch,
-            method.expiry_class,
-            method.business,
-            method.roles,
+class Described(msgspec.Struct, frozen=True):
+    """One contract at its number."""
+
+    number: int
+    name: str
+    summary: str
+    methods: tuple[MethodDescription, ...]
+    events: tuple[EventDescription, ...]
+    codes: Mapping[int, tuple[str, str]]
+    """Number of a receipt's code → label and sentence."""
+
+
+class Abi:
+    """Some contracts, by number and by name."""
+
+    def __init__(self, contracts: Iterable[Described]) -> None:
+        self.contracts = tuple(contracts)
+        self._methods = {(each.number, method.method): method for each in self.contracts for method in each.methods}
+        self._events = {(each.number, event.name): event for each in self.contracts for event in each.events}
+        self._codes = {number: told for each in self.contracts for number, told in each.codes.items()}
+        self._names = {each.number: each.name for each in self.contracts}
+
+    def contract_name(self, number: int) -> str:
+        """Name of a contract; its number in words where there is none."""
+        return self._names.get(number, f"contract-{number}")
+
+    def contract(self, contract: str) -> Described:
+        """A contract by name or number. Raises ClientError `contract-unknown`, `contract-ambiguous`."""
+        named = [each for each in self.contracts if contract in (each.name, str(each.number))]
+        # No contract of later takes the name of one of genesis over.
+        named = [each for each in named if each.number <= GOVERNANCE] or named
+        if not named:
+            known = ", ".join(sorted(self._names.values()))
+            raise ClientError("contract-unknown", f"no contract {contract}; there are {known}")
+        if len(named) > 1:
+            raise ClientError("contract-ambiguous", f"several contracts are called {contract}; name one by its number")
+        return named[0]
+
+    def method(self, contract: str, method: str) -> MethodDescription:
+        """A method that transactions call, by the contract's name or number. Raises ClientError as `contract`, and
+        `method-unknown`.
+        """
+        found = {each.method: each for each in self.contract(contract).methods if each.roles}
+        if method not in found:
+            known = ", ".join(sorted(found))
+            raise ClientError("method-unknown", f"{contract} has no method {method}; it has {known}")
+        return found[method]
+
+    def encode_call(self, contract: str, method: str, /, **fields: Any) -> EncodedCall:
+        """A call by names; fields are those of the argument struct.
+
+        Raises ClientError as `method`, and `args-malformed`.
+        """
+        found = self.method(contract, method)
+        try:
+            call = found.encode(found.args(**fields))
+            decode(found.args, call.args)
+        except (TypeError, PeerError) as error:  # a length or range that its type does not allow, too
+            raise ClientError("args-malformed", f"{contract}.{method}: {error}") from error
+        return call
+
+    def decode_args(self, contract: int, method: str, args: bytes) -> Wire:
+        """Argument struct of a transaction.
+
+        Raises ClientError `method-unknown`, PeerError `encoding-malformed` or `encoding-not-canonical`.
+        """
+        found = self._methods.get((contract, method))
+        if found is None:
+            raise ClientError("method-unknown", f"contract {contract} has no method {method}")
+        return decode(found.args, args)
+
+    def decode_event(self, event: Event) -> Wire:
+        """Struct of an event. Raises ClientError `event-unknown`, PeerError `encoding-malformed`."""
+        found = self._events.get((event.contract, event.name))
+        if found is None:
+            raise ClientError("event-unknown", f"contract {event.contract} has no event {event.name}")
+        return decode(found.data, event.data)
+
+    def describe_code(self, code: int) -> tuple[str, str]:
+        """Label and sentence of a receipt's code, whichever contract it is of."""
+        return self._codes.get(code) or describe_own(code)
+
+
+_described: dict[tuple[int, bytes], Described] = {}
+_abis: dict[tuple[tuple[int, bytes], ...], Abi] = {}
+
+
+def abi_at(state: StateReader, height: int) -> Abi:
+    """The contracts that rule at a height."""
+    present = tuple(sorted(ruling(deployments_of(state), height).items()))
+    if present not in _abis:
+        for key in present:
+            if key not in _described:
+                _bound(_described)
+                _described[key] = described(key[0], program_of(state, key[1]))
+        _bound(_abis)
+        _abis[present] = Abi(_described[key] for key in present)
+    return _abis[present]
+
+
+def _bound(kept: dict[Any, Any]) -> None:
+    if len(kept) >= DESCRIBED_MAX:
+        kept.clear()
+
+
+def described(number: int, program: Program) -> Described:
+    """A program at its number."""
+    enums = [_enum(declared) for declared in program.enums]
+    classes: list[type[Wire]] = []
+    for struct in program.structs:
+        classes.append(_class(struct.name, struct.fields, classes, enums))
+    methods = []
+    for method in program.methods:
+        types = program.functions[method.function].locals
+        params = [
+            NamedType(param.name, declared, param.enum)
+            for param, declared in zip(method.params, types, strict=False)  # locals that are no parameters follow
+        ]
+        methods.append(
+            MethodDescription(
+                contract=program.name,
+                number=number,
+                method=method.name,
+                summary=method.summary,
+                args=_class(method.name, params, classes, enums),
+                branch=Branch(program.branch),
+                expiry_class=ExpiryClass.DEVICE if method.device else ExpiryClass.ORDINARY,
+                business=Business(method.business),
+                roles=tuple(map(Role, method.roles)),
+            )
         )
-        for contract in CONTRACTS
-        for method in contract.methods.values()
-        if method.roles
-    ]
+    return Described(
+        number,
+        program.name,
+        program.summary,
+        tuple(methods),
+        tuple(EventDescription(program.name, number, event.name, classes[event.struct]) for event in program.events),
+        {number * 1_000 + code.number: (_label(code.name), code.sentence) for code in program.codes},
+    )
 
 
-def events() -> list[EventDescription]:
-    """All events."""
-    return [
-        EventDescription(contract.name, contract.number, name, data)
-        for contract in CONTRACTS
-        for name, data in contract.events.items()
-    ]
+def _label(name: str) -> str:
+    """A name for programs, in kebab-case."""
+    return name.lower().replace("_", "-")
 
 
-def encode_call(contract: str, method: str, /, **fields: Any) -> EncodedCall:
-    """A call by names; fields are those of the argument struct.
-
-    Raises ClientError `contract-unknown`, `method-unknown`, `args-malformed`.
-    """
-    found = _find(contract, method)
-    try:
-        args = msgspec.convert(found.args(**fields), found.args, from_attributes=True)
-    except (TypeError, msgspec.ValidationError) as error:
-        raise ClientError("args-malformed", f"{contract}.{method}: {error}") from error
-    return encode_args(contract, method, args)
-
-
-def encode_args(contract: str, method: str, args: Wire) -> EncodedCall:
-    """A call whose argument struct is at hand."""
-    found = _find(contract, method)
-    gas_limit = GOVERNANCE_GAS_LIMIT if found.contract == GOVERNANCE else GAS_LIMIT
-    return EncodedCall(found.contract, found.name, found.branch, found.expiry_class, encode(args), gas_limit)
+def _class(
+    name: str, fields: Sequence[NamedType], classes: Sequence[type[Wire]], enums: Sequence[type[IntEnum]]
+) -> type[Wire]:
+    typed = []
+    for field in fields:
+        shown: Any = python_type(field.type, classes)
+        for place in field.enum:
+            shown = _of_members(field, enums[place])
+        typed.append((field.name, shown))
+    made: type[Wire] = msgspec.defstruct(name, typed, bases=(Wire,))  # type: ignore[assignment]  # of that base
+    return made
 
 
-def encode_described(method: MethodDescription, args: Wire) -> EncodedCall:
-    """A call of a method that is described, of whichever contract."""
-    gas_limit = GOVERNANCE_GAS_LIMIT if method.number == GOVERNANCE else GAS_LIMIT
-    return EncodedCall(method.number, method.method, method.branch, method.expiry_class, encode(args), gas_limit)
+def _of_members(field: NamedType, enum: type[IntEnum]) -> Any:
+    """The annotation of a field whose number, or numbers, are an enum's."""
+    match field.type:
+        case List(_, low, high):
+            return Annotated[tuple[enum, ...], Meta(min_length=low, max_length=high)]  # type: ignore[valid-type]
+    return enum
 
 
-def decode_args(contract: int, method: str, args: bytes) -> Wire:
-    """Argument struct of a transaction.
-
-    Raises ClientError `method-unknown`, PeerError `encoding-malformed` or `encoding-not-canonical`.
-    """
-    found = METHODS.get((contract, method))
-    if found is None:
-        raise ClientError("method-unknown", f"contract {contract} has no method {method}")
-    return decode(found.args, args)
-
-
-def decode_event(event: Event) -> Wire:
-    """Struct of an event. Raises ClientError `event-unknown`, PeerError `encoding-malformed`."""
-    contract = BY_NUMBER.get(event.contract)
-    data = contract.events.get(event.name) if contract else None
-    if data is None:
-        raise ClientError("event-unknown", f"contract {event.contract} has no event {event.name}")
-    return decode(data, event.data)
-
-
-def _find(contract: str, method: str) -> Method:
-    found: Contract | None = BY_NAME.get(contract)
-    if found is None:
-        raise ClientError("contract-unknown", f"no contract {contract}; there are {', '.join(sorted(BY_NAME))}")
-    if method not in found.methods or not found.methods[method].roles:
-        known = ", ".join(sorted(name for name, each in found.methods.items() if each.roles))
-        raise ClientError("method-unknown", f"{contract} has no method {method}; it has {known}")
-    return found.methods[method]
+def _enum(declared: EnumDef) -> type[IntEnum]:
+    members = {name: declared.first + place for place, name in enumerate(declared.members)}
+    functional: Any = IntEnum  # whose name type checkers want as a literal
+    made: type[IntEnum] = functional(declared.name, members)
+    return made

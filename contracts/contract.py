@@ -7,11 +7,10 @@ decides.
 
 from collections.abc import Callable
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec import Struct
 
-from contracts.codes import Code
 from contracts.host import Host
 from ledger.codec import Wire
 from ledger.transaction import Branch, ExpiryClass
@@ -69,75 +68,3 @@ class Method(Struct, frozen=True):
     """Struct around what it returns, by which another contract's expectation is held."""
     counter: str = "counter"
     """Attribute of the arguments that holds a device's counter, in a method of device class."""
-
-
-A = TypeVar("A", bound=Wire)
-R = TypeVar("R")
-Body = Callable[[Host, A], R]
-
-
-class Contract:
-    """A contract: collects its methods as they are defined, and the events that it may emit."""
-
-    def __init__(self, number: int, name: str, business: Business, branch: Branch) -> None:
-        self.number = number
-        self.name = name
-        self.business = business
-        self.branch = branch
-        self.methods: dict[str, Method] = {}
-        self.events: dict[str, type[Wire]] = {}
-
-    def event(self, name: str, data: type[Wire]) -> str:
-        """Declare an event; returns its name."""
-        self.events[name] = data
-        return name
-
-    def method(
-        self,
-        args: type[A],
-        roles: tuple[Role, ...],
-        *,
-        business: Business | None = None,
-        expiry_class: ExpiryClass = ExpiryClass.ORDINARY,
-    ) -> Callable[[Body[A, R]], Body[A, R]]:
-        """Declare a method that transactions call. A method of device class has a field `counter` in its arguments."""
-
-        def declare(run: Body[A, R]) -> Body[A, R]:
-            self._add(run, args, expiry_class, business or self.business, roles, ())
-            return run
-
-        return declare
-
-    def internal(self, args: type[A], *callers: int) -> Callable[[Body[A, R]], Body[A, R]]:
-        """Declare a method that only the contracts in `callers` call; with none, only the schedule of the contract
-        itself.
-        """
-
-        def declare(run: Body[A, R]) -> Body[A, R]:
-            self._add(run, args, ExpiryClass.ORDINARY, self.business, (), callers)
-            return run
-
-        return declare
-
-    def _add(
-        self,
-        run: Callable[[Host, Any], Any],
-        args: type[Wire],
-        expiry_class: ExpiryClass,
-        business: Business,
-        roles: tuple[Role, ...],
-        callers: tuple[int, ...],
-    ) -> None:
-        name = run.__name__.rstrip("_")  # `open_` keeps clear of the built-in
-        summary = (run.__doc__ or "").strip().splitlines()[0]
-        method = Method(self.number, name, args, self.branch, expiry_class, business, roles, callers, run, summary)
-        self.methods[name] = method
-
-
-def name_bytes(host: Host, name: str) -> bytes:
-    """Key bytes of a name that is being registered. Control characters are refused: NUL separates names in compound
-    keys.
-    """
-    if min(name) < " ":
-        host.fail(Code.NAME_MALFORMED)
-    return name.encode()

@@ -15,6 +15,8 @@ from ledger.codec import Wire
 from ledger.units import U32, U63, Hash
 
 SOURCE_CHARACTERS_MAX = 128 * 1024
+NUMBER_MAX = 4_000_000
+"""Of a contract: a receipt's code, 1,000 times the number and the contract's own, stays within 32 bits."""
 DEPLOYMENTS_MAX = 1_000
 """Versions ever: a company's contracts change a few times a year."""
 

@@ -12,7 +12,6 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contracts.catalogue import METHODS
 from contracts.codes import Code
 from contracts.compiled import methods_at
 from contracts.contract import COMPANY_ROLES, Business, Method
@@ -32,11 +31,12 @@ from contracts.numbers import IDENTITY, MONEY
 from contracts.records.identity import COMPANIES, KEYS, PERMISSIONS, permission_key
 from contracts.system import BRANCH_HEADS, COUNTERS, FAILED_TURNS, DeviceCounter, FailedTurns, branch_key
 from ledger.block import BranchHead, Receipt
-from ledger.codec import decode, encode
+from ledger.codec import Wire, decode, encode
 from ledger.errors import OurError, PeerError
 from ledger.hashing import Tag, sm3
 from ledger.terms import Timeline, advance, terms_at
 from ledger.transaction import ExpiryClass, Transaction
+from ledger.units import Name
 from ledger.validators import Failure as FailedTurn
 
 SCHEDULED_GAS_MAX = 400_000_000
@@ -69,6 +69,13 @@ class BlockOutcome(Struct, frozen=True):
     """The terms of the next block, and all that are decided."""
 
 
+class RewardArgs(Wire):
+    """`money.reward`."""
+
+    bookkeeper: Name
+    payer: Name
+
+
 class Row(Struct, frozen=True):
     """A row of the permission table as the block uses it."""
 
@@ -80,8 +87,7 @@ class Row(Struct, frozen=True):
 
 def execute_block(state: StateReader, block: BlockInput) -> Generator[None, None, BlockOutcome]:
     """Execute a block; yields after each call, so that whoever runs it can see to other things. Returns the outcome."""
-    methods = {**METHODS, **methods_at(state, block.height)}
-    host = Host(state, methods, block.chain_id, block.height, block.time_ms)
+    host = Host(state, methods_at(state, block.height), block.chain_id, block.height, block.time_ms)
     table: dict[tuple[int, str], Row] = {}
     scheduled = []
     for key, call in list(_due_calls(state, block.time_ms)):
@@ -127,7 +133,7 @@ def simulate(state: StateReader, chain_id: bytes, height: int, now_ms: int, tran
     """Execute a transaction on a state and keep nothing. Its signature and expiry are not looked at, its gas limit is
     cut to SIMULATED_GAS_MAX.
     """
-    host = Host(state, {**METHODS, **methods_at(state, height)}, chain_id, height, now_ms)
+    host = Host(state, methods_at(state, height), chain_id, height, now_ms)
     limit = min(transaction.body.gas_limit, SIMULATED_GAS_MAX)
     limited = replace(transaction, body=replace(transaction.body, gas_limit=limit))
     receipt = decode(Receipt, _run_transaction(host, state, {}, limited))
@@ -273,8 +279,15 @@ def _reward(host: Host, block: BlockInput) -> None:
     host.begin(b"", SYSTEM.to_bytes(4, "big"), REWARD_GAS)
     members = terms_at(host.timeline, block.height).validators.validators
     payer = members[block.height // len(members) % len(members)].name
-    reward = host.methods[MONEY, "reward"]
-    host.enter(reward, reward.args(block.proposer, payer))
+    reward = host.methods.get((MONEY, "reward"))
+    if reward is None:
+        return  # a vote has left it out
+    try:
+        host.enter(reward, _arguments(reward, encode(RewardArgs(block.proposer, payer))))
+    except Failure:
+        host.roll_back()  # nor may what a vote made of it stop the chain
+    except Exception as error:
+        raise OurError("contract-bug", f"reward of block {block.height}: {error!r}") from error
 
 
 def _move_branch_heads(host: Host, block: BlockInput) -> None:

@@ -1,17 +1,31 @@
 """The state at height 0, out of the consortium that the genesis document describes."""
 
+from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
 from msgspec import Meta
 
-from contracts.catalogue import METHODS
-from contracts.contract import COMPANY_ROLES, Role
+from contracts.contract import COMPANY_ROLES, Business, Role
+from contracts.deployment import (
+    CODES,
+    DEPLOYMENTS,
+    DEPLOYMENTS_MAX,
+    NUMBER_MAX,
+    SOURCE_CHARACTERS_MAX,
+    Deployment,
+    Deployments,
+    StoredCode,
+)
 from contracts.host import TIMELINE, Decided, Table
+from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, REGISTRY, SESSION, TARIFF
 from contracts.records import governance, identity, money, registry, session, tariff
 from contracts.records.governance import Settings as GovernanceSettings
 from contracts.records.identity import Roles
 from contracts.records.registry import Pile, PileKind
+from contracts.records.shapes import misfits
 from contracts.records.tariff import Caps, ServiceFee
+from contracts.vm.program import CODE_BYTES_MAX, Program, code_hash
+from contracts.vm.verifier import verify
 from ledger.codec import Wire, decode, encode
 from ledger.errors import ClientError
 from ledger.genesis import Genesis
@@ -20,6 +34,8 @@ from ledger.terms import first_timeline
 from ledger.units import U63, Name, PublicKey, Span
 
 V = TypeVar("V", bound=Wire)
+NEEDED = (IDENTITY, MONEY, REGISTRY, TARIFF, SESSION, GOVERNANCE)
+"""The contracts whose records this document and the node itself hold."""
 
 BLOCK_REWARD_FEN_MAX = 10**9
 """Ten million yuan: what empty pools come to owe stays within 64 bits for billions of blocks."""
@@ -62,6 +78,15 @@ class FeeSetup(Wire):
     fee: ServiceFee
 
 
+class ContractSetup(Wire):
+    """A contract that rules from the first block on."""
+
+    number: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
+    code: Annotated[bytes, Meta(max_length=CODE_BYTES_MAX)]
+    source: Annotated[str, Meta(max_length=SOURCE_CHARACTERS_MAX)]
+    """Its text, for everybody to read."""
+
+
 class ConsortiumParameters(Wire):
     """Limits of the contracts. Times are chain time; the start limit of sessions is in the genesis document's own
     parameters.
@@ -92,6 +117,7 @@ class Consortium(Wire):
     tariffs: Annotated[tuple[Tariff, ...], Meta(max_length=tariff.REGIONS_MAX)]
     """One per region, in force from `effective_from_ms` on."""
     fees: tuple[FeeSetup, ...]
+    contracts: Annotated[tuple[ContractSetup, ...], Meta(min_length=len(NEEDED), max_length=DEPLOYMENTS_MAX)]
     parameters: ConsortiumParameters = ConsortiumParameters()
 
 
@@ -99,25 +125,38 @@ def consortium_of(genesis: Genesis) -> Consortium:
     """The consortium that a genesis document holds. Raises ClientError or PeerError if it holds none, or one that
     contradicts itself.
     """
+    return _sound(genesis)[0]
+
+
+def _sound(genesis: Genesis) -> tuple[Consortium, dict[int, Program]]:
     consortium = decode(Consortium, genesis.consortium)
     _check(consortium, [member.name for member in genesis.validators.validators])
-    return consortium
+    return consortium, _programs(consortium)
+
+
+def deployed(contracts: Sequence[ContractSetup]) -> dict[bytes, bytes]:
+    """State entries that let contracts rule from the first block on."""
+    rows = sorted((each.number, code_hash(each.code)) for each in contracts)
+    deployments = Deployments(tuple(Deployment(number, 0, name) for number, name in rows))
+    state = {CODES.key(code_hash(each.code)): encode(StoredCode(each.code, each.source)) for each in contracts}
+    return {DEPLOYMENTS.key(): encode(deployments), **state}
 
 
 def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
     """State of height 0, in key order. Raises as `consortium_of`."""
-    consortium = consortium_of(genesis)
-    state: dict[bytes, bytes] = {}
+    consortium, programs = _sound(genesis)
+    state = deployed(consortium.contracts)
 
     def put(table: Table[V], key: bytes, value: V) -> None:
         state[table.key(key)] = encode(value)
 
     put(TIMELINE, b"", Decided(first_timeline(genesis)))
     put(identity.SETTINGS, b"", identity.Settings(tuple(sorted(genesis.profile.schemes))))
-    for (number, name), method in METHODS.items():
-        if method.roles:
-            permission = identity.Permission(method.business, method.roles)
-            put(identity.PERMISSIONS, identity.permission_key(number, name), permission)
+    for number, program in programs.items():
+        for method in program.methods:
+            if method.roles:
+                permission = identity.Permission(Business(method.business), tuple(map(Role, method.roles)))
+                put(identity.PERMISSIONS, identity.permission_key(number, method.name), permission)
     wallets: dict[str, int] = {}
     for account in consortium.accounts:
         put(identity.ACCOUNTS, account.account, identity.Account(account.home))
@@ -164,6 +203,18 @@ def genesis_state(genesis: Genesis) -> dict[bytes, bytes]:
         put(governance.SEATS, member.name.encode(), governance.Seat(member.node_key, "", False, 0))
         put(governance.VOTE_KEYS, member.vote_key, governance.VoteKey(member.name, False))
     return dict(sorted(state.items()))
+
+
+def _programs(consortium: Consortium) -> dict[int, Program]:
+    """The contracts' programs by number. Raises as `consortium_of`."""
+    programs: dict[int, Program] = {}
+    for each in consortium.contracts:
+        _require(each.number not in programs, f"two contracts have the number {each.number}")
+        programs[each.number] = program = verify(each.code).program
+        others = ", ".join(misfits(each.number, program))
+        _require(not others, f"contract {each.number} has not the tables that this release reads: {others}")
+    _require(set(NEEDED) <= programs.keys(), f"contracts {', '.join(map(str, NEEDED))} are needed")
+    return programs
 
 
 def _check(consortium: Consortium, validators: list[str]) -> None:

@@ -7,7 +7,7 @@ its gas stays charged.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Generic, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import msgspec
 
@@ -389,7 +389,3 @@ class Host:
         except PeerError:
             return False
         return True
-
-    def fail(self, code: Code) -> NoReturn:
-        """End the call: everything it did is undone, nested calls included; its receipt says why."""
-        raise Failure(code)

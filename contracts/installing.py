@@ -5,12 +5,12 @@ from contracts.deployment import (
     CODES,
     DEPLOYMENTS,
     DEPLOYMENTS_MAX,
+    NUMBER_MAX,
     Deployment,
     Deployments,
     StoredCode,
 )
 from contracts.host import Failure, Host
-from contracts.numbers import GOVERNANCE
 from contracts.vm.program import Program, TableDef, code_hash
 from contracts.vm.types import List, Optional, Struct, Type
 from contracts.vm.verifier import verify
@@ -19,8 +19,6 @@ from ledger.errors import OurError, PeerError
 
 VERIFY_BYTE_GAS = 500
 """The verifier takes in a byte in 350 ns."""
-NUMBER_MAX = 4_000_000
-"""Of a contract: a receipt's code, 1,000 times the number and the contract's own, stays within 32 bits."""
 READ_BYTE_GAS = 50
 """Decoding alone, in 30."""
 
@@ -30,9 +28,8 @@ def keep_code(host: Host, number: int, code: bytes, source: str) -> bytes:
     TABLES_CHANGED.
     """
     host.charge(len(code) * VERIFY_BYTE_GAS)
-    # The node's own Python runs under these, and what it wrote would be read by the types of the code.
-    if not GOVERNANCE < number <= NUMBER_MAX:
-        raise Failure(Code.NUMBER_FIXED)
+    if not 1 <= number <= NUMBER_MAX:
+        raise Failure(Code.NUMBER_INVALID)
     try:
         program = verify(code).program
     except PeerError as error:

@@ -7,6 +7,7 @@ state, whose value decodes to the struct named.
 from collections import Counter
 from collections.abc import Iterator
 
+from contracts.deployment import CODES, Deployment, StoredCode, deployments_of
 from contracts.host import StateReader
 from contracts.records import governance, identity, money, registry, session, tariff
 from contracts.records.governance import Proposal, Seat, VoteKey
@@ -18,6 +19,16 @@ from contracts.records.tariff import ServiceFee
 from contracts.system import BRANCH_HEADS, branch_key
 from ledger.tariff import Tariff
 from ledger.transaction import Branch
+
+
+def contract_versions(state: StateReader, number: int) -> list[Deployment]:
+    """All versions of a contract, oldest first: the last whose height is reached rules."""
+    return [each for each in deployments_of(state) if each.number == number]
+
+
+def contract_code(state: StateReader, code_hash: bytes) -> StoredCode | None:
+    """A code that is kept, with its text."""
+    return CODES.read(state, code_hash)
 
 
 def wallet_key(account: bytes) -> bytes:

@@ -107,7 +107,7 @@ def find_home(flag: Path | None) -> Home:
 
 def genesis_json(genesis: Genesis, consortium: object) -> str:
     """The genesis file: hash and readable form for people, the canonical bytes for programs."""
-    shown = readable(genesis) | {"consortium": readable(consortium)}
+    shown = readable(genesis) | {"consortium": consortium}
     document = {
         "hash": genesis.hash().hex(),
         "document": base64.b64encode(msgspec.msgpack.encode(genesis)).decode(),

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -25,19 +26,21 @@ SYSTEM_SOFTWARE = {
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--rewrite`: write the traces of tests/scenarios/traces anew, for a reviewer to read the difference; `--vm`."""
+    """`--rewrite`: write the traces of tests/scenarios/traces anew, for a reviewer to read the difference; `--oracles`:
+    the Python twins of the contracts in their place."""
     parser.addoption("--rewrite", action="store_true", help="write the expected traces of scenario files anew")
-    parser.addoption(
-        "--vm", default="", help="contracts that run on the machine in place of their twins: money,identity"
-    )
+    parser.addoption("--oracles", action="store_true", help="run the oracles in place of the library's contracts")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Swap the contracts that `--vm` names."""
-    for name in filter(None, config.getoption("--vm").split(",")):
-        from tests.vm.swap import swap
+    """Have the oracles rule, if `--oracles` says so."""
+    if config.getoption("--oracles"):
+        from tests.oracles.catalogue import METHODS
+        from tests.vm.swap import running
 
-        swap(name)
+        until_the_end = ExitStack()
+        until_the_end.enter_context(running(METHODS))
+        config.add_cleanup(until_the_end.close)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

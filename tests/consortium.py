@@ -27,6 +27,7 @@ from ledger.keys import Scheme, SoftSigner
 from ledger.tariff import Period, Tariff
 from ledger.transaction import Body, Signed, Transaction, transaction_id, transaction_leaf
 from ledger.validators import Validator, ValidatorSet
+from node.library import library, library_abi
 
 R = TypeVar("R")
 T0 = 1_800_000_000_000 // 86_400_000 * 86_400_000 - 8 * 3_600_000
@@ -96,6 +97,7 @@ def consortium(drivers: int = 6, wallet_fen: int = 100_000, collateral_fen: int 
         tuple(PileSetup(record, (1_000, 2_000)) for record in piles),
         (Tariff("Shenzhen", "Grid", T0, 480, PERIODS),),
         fees,
+        library(),
         more.get("parameters", ConsortiumParameters()),
     )
 
@@ -141,7 +143,7 @@ class Chain:
     def transaction(self, call: Call) -> Transaction:
         """A transaction with a made-up signature: execution never looks at it."""
         self.salt += 1
-        encoded = abi.encode_call(call.contract, call.method, **call.fields)
+        encoded = library_abi().encode_call(call.contract, call.method, **call.fields)
         fields: dict[str, Any] = {
             "chain_id": bytes(32),
             "sender": key(call.sender),

@@ -41,6 +41,7 @@ from ledger.transaction import Body, Transaction, decode_transaction, sign_trans
 from ledger.validators import Validator, ValidatorSet
 from node.edge.blocks import Blocks
 from node.gateway.pile_prices import SessionPrices
+from node.library import library, library_abi
 from node.storage.store import BlockWork, Store
 from tests import consortium
 from tests.consortium import HOUR, T0, key, signer
@@ -74,6 +75,7 @@ def setup(piles: Sequence[str], drivers: int, names: Sequence[str]) -> Consortiu
         tuple(PileSetup(consortium.pile(name, "SGCC", connectors=1), (REGISTER_WH,)) for name in piles),
         (Tariff("Shenzhen", "Grid", T0, 480, consortium.PERIODS),),
         (FeeSetup("SGCC", ServiceFee(6_000, 50, 15 * 60_000)),),
+        library(),
     )
 
 
@@ -107,7 +109,7 @@ class DeviceChain:
 
     def call(self, who: str, contract: str, method: str, **fields: Any) -> Transaction:
         """Anybody's signed call."""
-        encoded = abi.encode_call(contract, method, **fields)
+        encoded = library_abi().encode_call(contract, method, **fields)
         self.salt += 1
         body = Body(
             self.chain_id,

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from consensus.effects import Outcome, StoreSealed
 from consensus.head import genesis_head
 from contracts.contract import Role
+from contracts.genesis import deployed
 from contracts.records.identity import COMPANIES, Company
 from contracts.records.money import BOOKS, DUES, WALLETS, Book, Due, Wallet, due_key
 from contracts.records.registry import PILES, MeterState, Pile, PileKind
@@ -33,6 +34,7 @@ from node.edge.read_model import open_read_model
 from node.edge.read_queries import ReadQueries
 from node.edge.sealed_waits import SealedWaits
 from node.ipc.link import CoreLink
+from node.library import library
 from node.storage.store import BlockWork, Store
 from tests import chain
 
@@ -221,7 +223,7 @@ async def running_edge(folder: Path, **settings: Any) -> AsyncIterator[Edge]:
 
 
 def contract_state() -> dict[bytes, bytes]:
-    """Contracts' records: the four companies with books that sum to zero, two piles, one wallet."""
+    """The library with records: the four companies with books that sum to zero, two piles, one wallet."""
     roles = {"CityGrid": Role.GRID, "MetroLab": Role.LAB, "SGCC": Role.OPERATOR, "Teld": Role.OPERATOR}
     state = {COMPANIES.key(name.encode()): encode(Company(f"公司 {name}", (role,), ())) for name, role in roles.items()}
     for name in ("SGCC", "Teld"):
@@ -245,7 +247,7 @@ def contract_state() -> dict[bytes, bytes]:
         )
         state[PILES.key(name.encode())] = encode(pile)
     state[WALLETS.key(chain.signer("driver").public_key)] = encode(Wallet("Teld", 9_000))
-    return state
+    return state | deployed(library())
 
 
 def opened(session: bytes, pile: str = "P-1", driver: str = "driver") -> Event:

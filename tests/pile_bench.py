@@ -3,7 +3,6 @@
 from collections import Counter
 from pathlib import Path
 
-from contracts import abi
 from devices.light_state import LightState
 from devices.pile import Pile
 from devices.pile_parts import Changed, Contactor, Effect, Note, PileConfig, PileState, Save, Send
@@ -200,6 +199,4 @@ def bill(bench: PileBench) -> SessionSettled:
     """The one bill."""
     (receipt,) = bench.settled()
     (event,) = (event for event in receipt.events if event.name == "session.settled")
-    settled = abi.decode_event(event)
-    assert isinstance(settled, SessionSettled)
-    return settled
+    return decode(SessionSettled, event.data)

@@ -159,7 +159,10 @@ class _Functions:
         if self.flaws:
             raise SourceError(self.flaws)
         written = [name for name in self.nodes if name in marks]
-        methods = tuple(self._method(name, signatures[name], marks[name]) for name in written)
+        with _Collected(self.flaws):
+            methods = tuple(self._method(name, signatures[name], marks[name]) for name in written)
+        if self.flaws:
+            raise SourceError(self.flaws)
         scheduled = {name: place for place, name in enumerate(written) if marks[name].gas}
         done: list[FunctionDef] = [
             FunctionDef(name, len(signatures[name].params), signatures[name].params, signatures[name].result, ())
@@ -195,6 +198,7 @@ class _Functions:
             tuple(declared.import_defs),
             tuple(functions),
             methods,
+            tuple(declared.enum_defs),
         )
 
     def _verify(self, program: Program) -> None:
@@ -277,7 +281,7 @@ class _Functions:
         return MethodDef(
             name.rstrip("_"),
             signature.place,
-            signature.names,
+            self.declared.params(self.nodes[name]),
             mark.roles,
             mark.business,
             mark.device,

@@ -1,22 +1,20 @@
 """What a contract's text declares: its types, tables, events, codes, constants, and the signatures of its functions."""
 
 import ast
-from enum import IntEnum
+import re
 from typing import Any
 
 from msgspec import Struct as Plain
 
+from contracts.compiler.constants import Constants
 from contracts.compiler.errors import flaw
 from contracts.compiler.words import TYPES, WORDS
-from contracts.contract import Business, Role
+from contracts.contract import Business
 from contracts.vm.kinds import kind_of, show
-from contracts.vm.program import CodeDef, EventDef, ImportDef, NamedType, StructDef, TableDef
+from contracts.vm.program import CodeDef, EnumDef, EventDef, ImportDef, NamedType, Param, StructDef, TableDef
 from contracts.vm.scope import LENGTH_MAX
 from contracts.vm.types import Bytes, Int, List, Optional, Struct, Text, Type
 from ledger.transaction import Branch
-
-ENUMS: dict[str, type[IntEnum]] = {"Role": Role, "Business": Business, "Branch": Branch}
-Constant = int | str | bytes | bool
 
 
 class StructShape(Plain, frozen=True):
@@ -41,18 +39,18 @@ class Signature(Plain, frozen=True):
     result: tuple[Type, ...]
 
 
-class Declarations:
+class Declarations(Constants):
     """Everything outside of functions' bodies, by name."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.name = ""
         self.business = 0
         self.branch = Branch.SERVICE
         self.aliases: dict[str, Type] = {}
-        self.constants: dict[str, Constant] = {}
-        self.enums: dict[str, dict[str, int]] = {
-            name: {each.name: each.value for each in enum} for name, enum in ENUMS.items()
-        }
+        self.enum_aliases: dict[str, str] = {}
+        self.enum_defs: list[EnumDef] = []
+        """Those that a field or a method's parameter shows, by first use."""
         self.structs: dict[str, StructShape] = {}
         self.struct_defs: list[StructDef] = []
         self.tables: dict[str, int] = {}
@@ -87,6 +85,7 @@ class Declarations:
                 self._interface(name, interface, value)
             case ast.Subscript(value=ast.Name(id="Annotated" | "List")) | ast.BinOp(right=ast.Constant(value=None)):
                 self.aliases[name] = self.type(value)
+                self.enum_aliases[name] = self._enum_of(value)
             case _:
                 self.constants[name] = self.constant(value)
 
@@ -156,6 +155,33 @@ class Declarations:
                 flaw(node, "a list has a greatest length", "write Annotated[List[Name], Size(0, 10)]")
         return flaw(node, "no type")
 
+    def enum(self, node: ast.expr) -> tuple[int, ...]:
+        """The place of the enum whose members an annotation names, one or none."""
+        name = self._enum_of(node)
+        if not name:
+            return ()
+        members = self.enums[name]
+        found = EnumDef(name, min(members.values()), tuple(members))
+        if found not in self.enum_defs:
+            self.enum_defs.append(found)
+        return (self.enum_defs.index(found),)
+
+    def _enum_of(self, node: ast.expr) -> str:
+        match node:
+            case ast.Name(id=name):
+                return name if name in self.enums else self.enum_aliases.get(name, "")
+            case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, _])):
+                return self._enum_of(inner)
+            case ast.Subscript(value=ast.Name(id="List"), slice=item):
+                return self._enum_of(item)
+        return ""
+
+    def params(self, node: ast.FunctionDef) -> tuple[Param, ...]:
+        """A method's parameters with the enums that show them; its signature was found sound."""
+        for arg in node.args.args:
+            _check_field(arg, arg.arg)
+        return tuple(Param(arg.arg, self.enum(arg.annotation)) for arg in node.args.args if arg.annotation)
+
     def _limited(self, node: ast.expr, inner: ast.expr, limits: ast.expr) -> Type:
         match limits:
             case ast.Call(func=ast.Name(id="Range" | "Size" as what), args=[low, high], keywords=[]):
@@ -174,76 +200,6 @@ class Declarations:
             case ast.Subscript(value=ast.Name(id="List"), slice=item) if what == "Size":
                 return List(self.type(item), *bounds)
         return flaw(node, f"{what} does not go with this", "Range with int; Size with str, bytes and List[…]")
-
-    # ── constants ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-    def constant(self, node: ast.expr) -> Constant:
-        """The value of an expression of constants."""
-        value = self._value(node)
-        if isinstance(value, int) and not -(2**63) <= value < 2**63:
-            flaw(node, "this number does not fit 64 bits")
-        return value
-
-    def _value(self, node: ast.expr) -> Constant:
-        """The same, of a part of one: 2**63 is too large, but -(2**63) is not."""
-        match node:
-            case ast.Constant(value=bool() | int() | str() | bytes() as value):
-                return value
-            case ast.Name(id=name) if name in self.constants:
-                return self.constants[name]
-            case ast.Attribute(value=ast.Name(id=enum), attr=name) if enum in self.enums:
-                return self._member(node, enum, name)
-            case ast.UnaryOp(op=ast.USub(), operand=operand):
-                return -self._part(operand)
-            case ast.BinOp(left=ast.Constant(value=bytes() as part), op=ast.Mult(), right=times):
-                count = self._number(times)
-                fits = 0 <= count <= LENGTH_MAX and count * len(part) <= LENGTH_MAX
-                return part * count if fits else flaw(node, f"longer than {LENGTH_MAX}")
-            case ast.BinOp(
-                left=left, op=ast.Add() | ast.Sub() | ast.Mult() | ast.FloorDiv() | ast.Pow() as op, right=right
-            ):
-                return self._folded(node, op, self._part(left), self._part(right))
-        return flaw(
-            node, "no constant", "numbers, texts, bytes, truth values, other constants, and + - * // ** of numbers"
-        )
-
-    def member(self, enum: str, name: str) -> int | None:
-        """Value of an enum's member."""
-        return self.enums.get(enum, {}).get(name)
-
-    def _member(self, node: ast.AST, enum: str, name: str) -> int:
-        value = self.member(enum, name)
-        return (
-            value if value is not None else flaw(node, f"{enum} has no {name}", f"it has {', '.join(self.enums[enum])}")
-        )
-
-    def _number(self, node: ast.expr) -> int:
-        value = self.constant(node)
-        return flaw(node, "a number is needed") if isinstance(value, bool | str | bytes) else value
-
-    def _part(self, node: ast.expr) -> int:
-        value = self._value(node)
-        if isinstance(value, bool | str | bytes):
-            flaw(node, "a number is needed")
-        return value if abs(value) <= 2**63 else flaw(node, "this number does not fit 64 bits")
-
-    def _folded(self, node: ast.AST, op: ast.operator, left: int, right: int) -> int:
-        if isinstance(op, ast.Pow) and not 0 <= right <= 64:
-            flaw(node, "an exponent is from 0 to 64")
-        if isinstance(op, ast.FloorDiv) and right <= 0:
-            flaw(node, "a divisor is positive")
-        match op:
-            case ast.Add():
-                value = left + right
-            case ast.Sub():
-                value = left - right
-            case ast.Mult():
-                value = left * right
-            case ast.FloorDiv():
-                value = left // right
-            case _:
-                value = left**right
-        return value
 
     # ── parts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -296,7 +252,8 @@ class Declarations:
         for each in body:
             if not isinstance(each, ast.AnnAssign) or not isinstance(each.target, ast.Name):
                 flaw(each, "a struct lists its fields", "name: Type")
-            fields.append(NamedType(each.target.id, self.type(each.annotation)))
+            _check_field(each, each.target.id)
+            fields.append(NamedType(each.target.id, self.type(each.annotation), self.enum(each.annotation)))
             defaults.append(each.value)
         shape = StructShape(len(self.struct_defs), tuple(fields), tuple(defaults))
         self.structs[node.name] = shape
@@ -323,6 +280,8 @@ class Declarations:
         for each in body:
             match each:
                 case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                    if not re.fullmatch("[A-Z][A-Z0-9_]*", name) or name in members:
+                        flaw(each, f"{name}: the names of an enum are in capitals, each once", "OPEN = 1")
                     members[name] = self._number(value)
                 case _:
                     flaw(each, "an enum lists its values", "OPEN = 1")
@@ -366,6 +325,11 @@ class Declarations:
 def enum_type(members: dict[str, int]) -> Int:
     """The numbers of an enum."""
     return Int(min(members.values()), max(members.values()))
+
+
+def _check_field(node: ast.AST, name: str) -> None:
+    if name.startswith("_"):
+        flaw(node, f"the name {name} begins with _", "others read and write fields and parameters")
 
 
 def _is_prose(node: ast.stmt) -> bool:

@@ -38,5 +38,5 @@ def _method(linked: Linked, declared: MethodDef, body: Callable[..., Any]) -> Me
         run=run,
         summary=declared.summary,
         result=args_class(result, linked.classes),
-        counter=field_name(declared.params.index("counter")) if declared.device else "",
+        counter=field_name([param.name for param in declared.params].index("counter")) if declared.device else "",
     )

@@ -10,7 +10,7 @@ from contracts.vm.tree import Block
 from contracts.vm.types import Place, Type
 from ledger.codec import Wire
 from ledger.hashing import Tag, sm3
-from ledger.units import U32, U63
+from ledger.units import I64, U32, U63
 
 LANGUAGE = 1
 """Version of the tree's meaning. A change of any node's meaning is a new one; programs of the old one keep the old."""
@@ -18,17 +18,38 @@ CODE_BYTES_MAX = 128 * 1024
 """Encoded program: several times the largest contract of the library."""
 
 Identifier = Annotated[str, Meta(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}\Z")]
+FieldName = Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}\Z")]
+"""Of fields and parameters: Python's structs have these names where people read them, and its own begin with `_`."""
+Member = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}\Z")]
+"""Of an enum."""
 Label = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9.-]{0,63}\Z")]
 """Of an event: kebab-case with the contract's name before a dot."""
 Prose = Annotated[str, Meta(max_length=4_000)]
 """For people; part of the hash like everything else."""
 
 
-class NamedType(Wire):
-    """A field of a struct, or a parameter."""
+class EnumDef(Wire):
+    """Names of consecutive numbers. To the machine they are numbers; calls and records show and take the names."""
 
     name: Identifier
+    first: I64
+    members: tuple[Member, ...]
+
+
+class NamedType(Wire):
+    """A field of a struct."""
+
+    name: FieldName
     type: Type
+    enum: tuple[Place, ...] = ()
+    """Whose members its number, or the numbers in its list, are: one or none."""
+
+
+class Param(Wire):
+    """A parameter of a method; its type is the function's."""
+
+    name: FieldName
+    enum: tuple[Place, ...] = ()
 
 
 class StructDef(Wire):
@@ -90,7 +111,7 @@ class MethodDef(Wire):
 
     name: Identifier
     function: Place
-    params: tuple[Identifier, ...]
+    params: tuple[Param, ...]
     roles: tuple[Annotated[int, Meta(ge=1, le=255)], ...]
     """Who may send it as a transaction, until the permission table says otherwise."""
     business: Annotated[int, Meta(ge=1, le=255)]
@@ -118,6 +139,7 @@ class Program(Wire):
     imports: tuple[ImportDef, ...]
     functions: tuple[FunctionDef, ...]
     methods: tuple[MethodDef, ...]
+    enums: tuple[EnumDef, ...] = ()
 
 
 def code_hash(code: bytes) -> bytes:

@@ -30,6 +30,7 @@ from contracts.vm.types import Bytes, Int, List, Optional, Struct, Text, Type, W
 from ledger.codec import decode
 from ledger.errors import PeerError
 from ledger.transaction import Branch
+from ledger.units import I64_MAX
 
 LOCALS_MAX = 200
 LISTED_MAX = 500
@@ -66,8 +67,9 @@ def verify(code: bytes) -> Verified:
 
 def _check(program: Program) -> None:
     bounded = (program.structs, program.tables, program.events, program.codes, program.imports, program.functions)
-    for rows in (*bounded, program.methods):
+    for rows in (*bounded, program.methods, program.enums):
         _few(rows)
+    _distinct([enum.name for enum in program.enums], "enum")
     _distinct([struct.name for struct in program.structs], "struct")
     _distinct([table.name for table in program.tables], "table")
     _distinct([table.tag for table in program.tables], "table tag")
@@ -78,6 +80,12 @@ def _check(program: Program) -> None:
     _distinct([method.name for method in program.methods], "method")
     if program.branch not in set(Branch):
         refuse(f"there is no branch {program.branch}")
+    for enum in program.enums:
+        with _within("enum", enum.name):
+            _few(enum.members)
+            _distinct(enum.members, "member")
+            if not enum.members or not -I64_MAX <= enum.first <= I64_MAX - len(enum.members):
+                refuse("no members, or more than numbers")
     records = _Records(program)
     for position, struct in enumerate(program.structs):
         with _within("struct", struct.name):
@@ -122,6 +130,7 @@ class _Records:
         _distinct([field.name for field in struct.fields], "field")
         for field in struct.fields:
             self.check(field.type, position)
+            _check_enum(self.scope.program, field.enum, field.type)
         self.sizes.append(5 + sum(self.size(field.type) for field in struct.fields))
         if self.sizes[-1] > TYPE_BYTES_MAX:
             refuse(f"a value may take {self.sizes[-1]} bytes, at most {TYPE_BYTES_MAX}")
@@ -169,7 +178,9 @@ def _check_method(program: Program, method: MethodDef) -> None:
     function = at(program.functions, method.function, "function")
     if len(method.params) != function.params:
         refuse(f"{len(method.params)} names for {function.params} parameters")
-    _distinct(method.params, "parameter")
+    _distinct([param.name for param in method.params], "parameter")
+    for param, declared in zip(method.params, function.locals, strict=False):
+        _check_enum(program, param.enum, declared)
     if any(isinstance(each, Wide) for each in (*function.locals[: function.params], *function.result)):
         refuse("a number of 128 bits outside of a function's locals")
     for rows in (method.roles, method.callers):
@@ -181,9 +192,20 @@ def _check_method(program: Program, method: MethodDef) -> None:
     if method.scheduled_gas > SCHEDULED_GAS_MAX:
         refuse(f"{method.scheduled_gas} gas for a scheduled call, at most {SCHEDULED_GAS_MAX}")
     if method.device:
-        counter = dict(zip(method.params, function.locals, strict=False)).get("counter")
+        names = [param.name for param in method.params]
+        counter = dict(zip(names, function.locals, strict=False)).get("counter")
         if not isinstance(counter, Int) or counter.min < 0:
             refuse("a method of device class without a number `counter`")
+
+
+def _check_enum(program: Program, enums: Sequence[int], declared: Type) -> None:
+    """Every number that a place may hold has a name, and no name is for nothing."""
+    _few(enums, 1)
+    numbers = declared.item if isinstance(declared, List) else declared
+    for place in enums:
+        enum = at(program.enums, place, "enum")
+        if numbers != Int(enum.first, enum.first + len(enum.members) - 1):
+            refuse(f"a place that is not one of {enum.name}'s numbers")
 
 
 def _few(rows: Sequence[Any], most: int = LISTED_MAX) -> None:

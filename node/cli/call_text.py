@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 from msgspec import inspect
 
-from contracts import abi
+from contracts.abi import Abi, EncodedCall
 from ledger.codec import Wire, decode
 from ledger.errors import ClientError, PeerError
 
 
-def describe_methods(installed: Sequence[abi.MethodDescription] = ()) -> list[dict[str, str]]:
-    """Every method that transactions can call, those of installed contracts last."""
+def describe_methods(abi: Abi) -> list[dict[str, str]]:
+    """Every method that transactions can call."""
     return [
         {
             "call": f"{method.contract} {method.method}",
@@ -22,26 +22,17 @@ def describe_methods(installed: Sequence[abi.MethodDescription] = ()) -> list[di
             "roles": " ".join(role.name.lower() for role in method.roles),
             "what": method.summary,
         }
-        for method in (*abi.describe(), *installed)
+        for contract in abi.contracts
+        for method in contract.methods
+        if method.roles
     ]
 
 
-def parse_call(
-    contract: str, method: str, arguments: Sequence[str], installed: Sequence[abi.MethodDescription] = ()
-) -> abi.EncodedCall:
+def parse_call(abi: Abi, contract: str, method: str, arguments: Sequence[str]) -> EncodedCall:
     """A call from `--name value` or `--name=value` texts. Raises ClientError `contract-unknown`, `method-unknown`,
     `contract-ambiguous`, `args-malformed`.
     """
-    named = [each for each in abi.describe() if each.contract == contract]  # no installed one takes such a name over
-    named = named or [each for each in installed if contract in (each.contract, str(each.number))]
-    if len({each.number for each in named}) > 1:
-        raise ClientError("contract-ambiguous", f"several contracts are called {contract}; name one by its number")
-    found = next((each for each in named if each.method == method), None)
-    if found is None and named:
-        known = ", ".join(sorted(each.method for each in named))
-        raise ClientError("method-unknown", f"{contract} has no method {method}; it has {known}")
-    if found is None:
-        return abi.encode_call(contract, method)  # raises, and names the contracts that there are
+    found = abi.method(contract, method)
     call = f"{contract} {method}"
     kinds = {field.name: field for field in msgspec.structs.fields(found.args)}
     texts = _pairs(arguments, call, kinds)
@@ -49,7 +40,7 @@ def parse_call(
     if missing:
         raise ClientError("args-malformed", f"{call} needs {', '.join(missing)}")
     values = {name: _from_text(name, text, inspect.type_info(kinds[name].type)) for name, text in texts.items()}
-    encoded = abi.encode_described(found, found.args(**values))
+    encoded = found.encode(found.args(**values))
     try:
         decode(found.args, encoded.args)
     except PeerError as error:  # a length or range that its type does not allow

@@ -40,15 +40,15 @@ def tx(
     Arguments of the method are given by name; keys and hashes in hexadecimal, structs and lists as JSON.
     """
     from node.cli.call_text import describe_methods, parse_call
-    from node.cli.submit import installed_methods, load_signer, sender_of, simulate_call, submit_by_api, submit_call
+    from node.cli.submit import home_abi, load_signer, sender_of, simulate_call, submit_by_api, submit_call
 
     if show_all:
-        emit(describe_methods(installed_methods(home_of(home))), output)
+        emit(describe_methods(home_abi(home_of(home))), output)
         return
     if not contract or not method:
         raise typer.BadParameter("name a contract and a method; --list shows them all")
     place = home_of(home)
-    call = parse_call(contract, method, context.args, installed_methods(place))
+    call = parse_call(home_abi(place), contract, method, context.args)
     if dry_run:
         shown = simulate_call(place, call, sender_of(place, key))
         emit(shown, output)
@@ -124,6 +124,23 @@ def account(key: str, home: HomeOption = None, output: OutputOption = Format.TEX
 
 
 @query.command()
+def contract(
+    name: Annotated[str, typer.Argument(help="Name or number.")],
+    text: Annotated[bool, typer.Option("--text", help="Print the text alone, as it came.")] = False,
+    home: HomeOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """A contract as it rules now: hash of its code, its versions, and the text that everybody can read."""
+    from node.cli.query import contract_of
+
+    shown = _read(home, lambda snapshot: contract_of(snapshot, name))
+    if text:
+        typer.echo(shown["text"], nl=False)
+        return
+    emit(shown, output)
+
+
+@query.command()
 def company(name: str, home: HomeOption = None, output: OutputOption = Format.TEXT) -> None:
     """A company, its books and its headroom."""
     from node.cli.query import company_of
@@ -184,6 +201,10 @@ def _verify(place: Home) -> Any:
 
 
 def _print(home: Path | None, output: Format, read: Any) -> None:
+    emit(_read(home, read), output)
+
+
+def _read(home: Path | None, read: Any) -> Any:
     from node.storage.reader import LedgerReader
     from node.storage.shield import shielded
 
@@ -196,7 +217,7 @@ def _print(home: Path | None, output: Format, read: Any) -> None:
         ):
             return read(snapshot)
 
-    emit(shielded(place.ledger, found), output)
+    return shielded(place.ledger, found)
 
 
 def _print_record(home: Path | None, output: Format, what: str, read: Any) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from msgspec.structs import replace
 
-from contracts import abi
 from contracts.compiler.compiler import compile_source
-from contracts.installing import NUMBER_MAX
+from contracts.deployment import NUMBER_MAX
+from contracts.installing import VERIFY_BYTE_GAS
 from contracts.vm.generator import source
 from contracts.vm.link import Linked
 from contracts.vm.program import CODE_BYTES_MAX, Program
@@ -106,16 +107,17 @@ def propose(
     """Propose to the companies that this contract, or this version of it, shall rule; `pilechain tx governance approve`
     is their answer.
     """
-    from node.cli.submit import load_signer, submit_call
+    from node.cli.submit import home_abi, load_signer, submit_call
 
     verified, text = read(file)
     if not text:
         raise ClientError("contract-file", "a proposal carries the text, so that everybody can read what is voted on")
     place = home_of(home)
     code = encode(verified.program)
-    call = abi.encode_call(
+    call = home_abi(place).encode_call(
         "governance", "propose_contract", number=number, code=code, source=text, from_height=from_height
     )
+    call = replace(call, gas_limit=call.gas_limit + len(code) * VERIFY_BYTE_GAS)
     shown = asyncio.run(submit_call(place, call, load_signer(place, key), wait_s))
     emit(shown, output)
     if shown["code"]:
@@ -141,7 +143,7 @@ def _described(program: Program) -> dict[str, object]:
         "methods": [
             {
                 "name": method.name,
-                "arguments": ", ".join(method.params),
+                "arguments": ", ".join(param.name for param in method.params),
                 "roles": list(method.roles),
                 "callers": list(method.callers),
                 "scheduled": method.scheduled_gas,

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from contracts import abi
 from contracts.digests import own_key_digest
 from ledger.keys import Scheme, SoftSigner, scheme_of
 from node.cli.options import Format, HomeOption, OutputOption, emit, home_of
@@ -94,7 +93,7 @@ def renew(
     Makes the key beside the present one, and signs the call with the company key. The node must run; it votes with the
     new key nine blocks later.
     """
-    from node.cli.submit import home_passphrase, load_signer, submit_call
+    from node.cli.submit import home_abi, home_passphrase, load_signer, submit_call
     from node.core.duties import vote_key_args
     from node.core.vote_keys import next_key_file, next_vote_key
 
@@ -102,9 +101,8 @@ def renew(
     config = place.config()
     key_file = place.path(config.keys.vote)
     signer = next_vote_key(key_file, home_passphrase(place))
-    call = abi.encode_call(
-        "governance", "renew_vote_key", **vote_key_args(place.genesis().hash(), config.node.company, signer)
-    )
+    args = vote_key_args(place.genesis().hash(), config.node.company, signer)
+    call = home_abi(place).encode_call("governance", "renew_vote_key", **args)
     shown = asyncio.run(submit_call(place, call, load_signer(place, None), wait_s))
     emit({"vote_key": signer.public_key.hex(), "file": str(next_key_file(key_file)), **shown}, output)
     if shown["code"]:

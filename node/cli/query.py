@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from contracts import abi, installed, views
-from contracts.catalogue import BY_NUMBER
-from contracts.codes import describe
+from contracts import views
+from contracts.abi import Abi, abi_at
 from ledger.block import Event, Header, Receipt, Result
 from ledger.codec import decode_trusted, encode
 from ledger.errors import ClientError, PileChainError
@@ -22,23 +21,21 @@ def block_at(snapshot: Snapshot, height: int) -> dict[str, Any]:
     header = decode_trusted(Header, sealed.header)
     voters = snapshot.validator_set(header.set_hash)
     receipts = [decode_trusted(Receipt, raw) for raw in snapshot.receipts(height)]
+    abi = abi_at(snapshot, height)
     return {
         "header": readable(header),
         "result": readable(decode_trusted(Result, sealed.result)),
         "sealed_by": [voters.validators[vote.voter].name for vote in sealed.seal] if voters else [],
         "transactions": [
-            {"id": tx.id.hex(), "call": _call_name(tx), "code": describe(receipt.code)[0]}
+            {"id": tx.id.hex(), "call": _call_name(abi, tx), "code": abi.describe_code(receipt.code)[0]}
             for tx, receipt in zip(map(decode_transaction, snapshot.transactions(height)), receipts, strict=False)
         ],
     }
 
 
-def shown_event(event: Event) -> dict[str, Any]:
-    """An event with its fields; its bytes alone if this release does not know it."""
-    try:
-        return {"event": event.name, **readable(abi.decode_event(event))}
-    except ClientError:
-        return {"event": event.name, "raw": event.data.hex()}
+def shown_event(abi: Abi, event: Event) -> dict[str, Any]:
+    """An event with its fields."""
+    return {"event": event.name, **readable(abi.decode_event(event))}
 
 
 def transaction_of(snapshot: Snapshot, transaction_id: bytes) -> dict[str, Any]:
@@ -51,19 +48,20 @@ def transaction_of(snapshot: Snapshot, transaction_id: bytes) -> dict[str, Any]:
     height, index = place
     tx = decode_transaction(snapshot.transactions(height)[index])
     receipt = decode_trusted(Receipt, snapshot.receipts(height)[index])
-    name, sentence = installed.describe_code(snapshot, height, receipt.code)
+    abi = abi_at(snapshot, height)
+    name, sentence = abi.describe_code(receipt.code)
     return {
         "id": tx.id.hex(),
         "height": height,
         "index": index,
-        "call": _call_name(tx),
+        "call": _call_name(abi, tx),
         "sender": tx.body.sender.hex(),
-        "args": _args(tx),
+        "args": _args(abi, tx),
         "code": receipt.code,
         "code_name": name,
         "meaning": sentence,
         "gas_used": receipt.gas_used,
-        "events": [shown_event(event) for event in receipt.events],
+        "events": [shown_event(abi, event) for event in receipt.events],
     }
 
 
@@ -82,6 +80,20 @@ def company_of(snapshot: Snapshot, name: str) -> dict[str, Any]:
     if record is None or book is None:
         raise ClientError("not-found", f"no company {name}; there are {', '.join(views.companies(snapshot))}")
     return {"name": name, **readable(record), "book": readable(book), "headroom_fen": book.headroom_fen}
+
+
+def contract_of(snapshot: Snapshot, wanted: str) -> dict[str, Any]:
+    """A contract by name or number: the text that rules, and all versions. Raises ClientError as `Abi.contract`."""
+    number = abi_at(snapshot, snapshot.height + 1).contract(wanted).number
+    versions = views.contract_versions(snapshot, number)
+    present = next(each for each in reversed(versions) if each.from_height <= snapshot.height + 1)
+    stored = views.contract_code(snapshot, present.code_hash)
+    return {
+        "number": number,
+        "code_hash": present.code_hash.hex(),
+        "versions": [{"from_height": each.from_height, "code_hash": each.code_hash.hex()} for each in versions],
+        "text": stored.source if stored else "",
+    }
 
 
 def members_of(snapshot: Snapshot) -> dict[str, Any]:
@@ -119,12 +131,11 @@ def state_at(snapshot: Snapshot, key: bytes, with_proof: bool) -> dict[str, Any]
     return shown | ({"proof": encode(snapshot.prove_state(key)).hex()} if with_proof else {})
 
 
-def _call_name(tx: Transaction) -> str:
-    contract = BY_NUMBER.get(tx.body.contract)
-    return f"{contract.name if contract else tx.body.contract}.{tx.body.method}"
+def _call_name(abi: Abi, tx: Transaction) -> str:
+    return f"{abi.contract_name(tx.body.contract)}.{tx.body.method}"
 
 
-def _args(tx: Transaction) -> Any:
+def _args(abi: Abi, tx: Transaction) -> Any:
     """Arguments by name, or as they came where they are not what the method takes (then the receipt says so)."""
     try:
         return readable(abi.decode_args(tx.body.contract, tx.body.method, tx.body.args))

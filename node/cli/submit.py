@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 
-from contracts import installed
-from contracts.abi import EncodedCall, MethodDescription
+from contracts.abi import Abi, EncodedCall, abi_at
 from contracts.executor import simulate
 from ledger.codec import encode
 from ledger.errors import ClientError
@@ -19,6 +18,7 @@ from node.cli.query import shown_event, transaction_of
 from node.home import Home
 from node.ipc.socket import CoreClient
 from node.keystore import load_key, passphrase_from_env_or_file, public_key_of
+from node.library import library_abi
 from node.storage.reader import LedgerReader
 
 
@@ -41,14 +41,16 @@ def _passphrase(file: Path) -> bytes:
     return passphrase_from_env_or_file(environ | dict(os.environ))
 
 
-def installed_methods(home: Home) -> list[MethodDescription]:
-    """Methods of the contracts that were voted in, as far as this home's ledger knows; none if it has no ledger."""
+def home_abi(home: Home) -> Abi:
+    """How to talk to the contracts of this home's chain, as they rule now; those of this release while the home has no
+    ledger yet.
+    """
     if not home.ledger.exists():
-        return []
+        return library_abi()
     reader = LedgerReader(home.ledger, home.config().store.map_bytes)
     try:
         with reader.snapshot() as snapshot:
-            return installed.methods(snapshot, snapshot.height + 1)
+            return abi_at(snapshot, snapshot.height + 1)
     finally:
         reader.close()
 
@@ -67,7 +69,8 @@ def simulate_call(home: Home, call: EncodedCall, sender: bytes) -> dict[str, Any
             body = call.body(home.genesis().hash(), sender, now_ms, bytes(8))
             raw = encode(Signed(encode(body), bytes(64)))
             done = simulate(snapshot, body.chain_id, snapshot.height + 1, now_ms, decode_transaction(raw))
-            name, sentence = installed.describe_code(snapshot, snapshot.height + 1, done.receipt.code)
+            abi = abi_at(snapshot, snapshot.height + 1)
+            name, sentence = abi.describe_code(done.receipt.code)
             return {
                 "dry_run": True,
                 "height": snapshot.height,
@@ -76,7 +79,7 @@ def simulate_call(home: Home, call: EncodedCall, sender: bytes) -> dict[str, Any
                 "meaning": sentence,
                 "gas_used": done.receipt.gas_used,
                 "changed_keys": done.changed_keys,
-                "events": [shown_event(event) for event in done.receipt.events],
+                "events": [shown_event(abi, event) for event in done.receipt.events],
             }
     finally:
         reader.close()

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from contracts import abi, digests, views
-from contracts.codes import describe
+from contracts import digests, views
+from contracts.abi import abi_at
 from ledger.block import Receipt
 from ledger.codec import decode_trusted, encode
 from ledger.errors import ClientError
@@ -148,14 +148,16 @@ class Duties:
             with self._reader.snapshot() as snapshot:
                 place = snapshot.locate(call.transaction_id)
                 receipt = decode_trusted(Receipt, snapshot.receipts(place.height)[place.position]) if place else None
+                abi = abi_at(snapshot, place.height if place else snapshot.height)
             if receipt is not None:
-                code, sentence = describe(receipt.code)
+                code, sentence = abi.describe_code(receipt.code)
                 self._log.info("own_call_done", what=what, code=code, meaning=sentence)
                 del self._calls[what]
         if what in self._calls and time.monotonic() >= call.submitted_s + RESUBMIT_S:
-            raw = signed_call(
-                abi.encode_call("governance", call.method, **call.args), self._signer, self._chain_id, self._clock
-            )
+            with self._reader.snapshot() as snapshot:
+                abi = abi_at(snapshot, snapshot.height + 1)
+            encoded = abi.encode_call("governance", call.method, **call.args)
+            raw = signed_call(encoded, self._signer, self._chain_id, self._clock)
             call.submitted_s, call.transaction_id = time.monotonic(), decode_transaction(raw).id
             [(code, message)] = await self._admission.submit([raw])
             if code:

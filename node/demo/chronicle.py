@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 
-from contracts.codes import describe
 from ledger.block import Event
 from ledger.charging import SESSION_CONTRACT, SessionExpired, SessionSettled
 from ledger.codec import decode_trusted
@@ -93,7 +92,7 @@ class Chronicle:
             self.bookkeepers[block.header.proposer] += 1
         for receipt in block.receipts:
             if receipt.code:
-                self.failures[describe(receipt.code)[0]] += 1
+                self.failures[block.abi.describe_code(receipt.code)[0]] += 1
             for event in receipt.events:
                 if event.contract == SESSION_CONTRACT:
                     self._note(event)

@@ -10,9 +10,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from contracts.abi import encode_args
-from contracts.codes import Code
-from ledger.charging import OpenArgs, SessionSettled
+from ledger.charging import SessionSettled
 from ledger.errors import ClientError
 from ledger.keys import Signer
 from ledger.transaction import decode_transaction
@@ -22,6 +20,7 @@ from node.demo.api_client import ApiClient, SealedAnswer
 from node.demo.chronicle import Chronicle
 from node.demo.parking import Parking
 from node.demo.plan import Wish
+from node.library import library_abi
 from node.storage.reader import Place
 
 NEARBY_M = 5_000
@@ -76,10 +75,10 @@ class Outcome:
         if wish.refusal is None:
             if reason:
                 self.failed[reason] += 1
-        elif reason == wish.refusal.label:
+        elif reason == wish.refusal.value:
             self.refused[reason] += 1
         else:
-            self.failed[f"{reason or 'let through'} instead of {wish.refusal.label}"] += 1
+            self.failed[f"{reason or 'let through'} instead of {wish.refusal.value}"] += 1
 
 
 class Drivers:
@@ -169,7 +168,7 @@ class Drivers:
                 if self.outcome.first_settled_s is None:
                     self.outcome.first_settled_s = asyncio.get_running_loop().time() - self._began
                 return ""
-        return Code.START_LATE.label
+        return "start-late"
 
     async def _refused(self, wish: Wish, pile: str) -> str:
         """Try to open a session that must not be opened; the reason why it was not, or nothing if it was."""
@@ -178,7 +177,9 @@ class Drivers:
 
     async def _open(self, wish: Wish, pile: str) -> SealedAnswer:
         signer = self._signer_of(wish.driver)
-        call = encode_args("session", "open", OpenArgs(pile, 1, wish.deposit_fen, accept_unverified=False))
+        call = library_abi().encode_call(
+            "session", "open", pile=pile, connector=1, deposit_fen=wish.deposit_fen, accept_unverified=False
+        )
         raw = signed_call(call, signer, self._chain_id, self._clock)
         loop = asyncio.get_running_loop()
         began = loop.time()

@@ -9,12 +9,12 @@ pile of the pool, evenly. A car that finds its pile taken goes to the nearest fr
 
 import random
 from collections.abc import Sequence
+from enum import StrEnum
 from itertools import accumulate
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from contracts.codes import Code
 from ledger.units import energy_cost_fen
 from node.demo.city import Car, City, Station
 from node.testnet.consortium import Driver, Pile
@@ -35,6 +35,15 @@ HUGE_DEPOSIT_FEN = 1_000_000_000_000
 """Ten billion yuan: more headroom than any operator's collateral gives."""
 
 
+class Refusal(StrEnum):
+    """Codes with which wishes that are made bad on purpose are refused."""
+
+    OVERSPENT = "overspent"
+    NO_HEADROOM = "no-headroom"
+    PILE_UNKNOWN = "pile-unknown"
+    WALLET_UNKNOWN = "wallet-unknown"
+
+
 class Wish(Struct, frozen=True):
     """A driver who will try to open a session."""
 
@@ -45,7 +54,7 @@ class Wish(Struct, frozen=True):
     """Where the car goes first."""
     car: Car
     deposit_fen: int
-    refusal: Code | None = None
+    refusal: Refusal | None = None
     """What it must be refused with, if it was made bad on purpose."""
 
 
@@ -141,18 +150,18 @@ def _bad_wishes(
     """Wishes that the contracts must refuse, each for its own reason."""
     made: list[tuple[Wish, Driver | None]] = []
     for number in range(1, BAD_WISHES_EACH + 1):
-        for refusal in (Code.OVERSPENT, Code.NO_HEADROOM, Code.PILE_UNKNOWN, Code.WALLET_UNKNOWN):
-            name = f"{refusal.label}-{number}"
+        for refusal in Refusal:
+            name = f"{refusal.value}-{number}"
             wish, driver = _wish(name, rng.choice(operators), rng.choice(pool).name, rng.choice(cars))
             wallet_fen = driver.wallet_fen
             match refusal:
-                case Code.OVERSPENT:
+                case Refusal.OVERSPENT:
                     wallet_fen = wish.deposit_fen - 1
-                case Code.NO_HEADROOM:
+                case Refusal.NO_HEADROOM:
                     wallet_fen = HUGE_DEPOSIT_FEN
                     wish = replace(wish, deposit_fen=HUGE_DEPOSIT_FEN)
-                case Code.PILE_UNKNOWN:
+                case Refusal.PILE_UNKNOWN:
                     wish = replace(wish, pile=f"phantom-{number}")
-            account = None if refusal is Code.WALLET_UNKNOWN else Driver(name, wish.home, wallet_fen)
+            account = None if refusal is Refusal.WALLET_UNKNOWN else Driver(name, wish.home, wallet_fen)
             made.append((replace(wish, refusal=refusal), account))
     return made

@@ -13,8 +13,6 @@ import msgspec
 import structlog
 from msgspec import Struct
 
-from contracts.abi import encode_args
-from ledger.charging import OpenArgs
 from ledger.errors import ClientError
 from ledger.keys import Signer
 from ledger.transaction import decode_transaction
@@ -23,6 +21,7 @@ from node.clock import ChainClock
 from node.demo.api_client import ApiClient
 from node.demo.drivers import Charger
 from node.demo.plan import deposit_for
+from node.library import library_abi
 
 ENERGY_WH = (2_000, 12_000)
 """What a car wants, at least and at most."""
@@ -157,8 +156,11 @@ class Traffic:
 
     async def _charge(self, motorist: Motorist, energy_wh: int, feed: SessionFeed, api: ApiClient) -> str:
         """One session; the reason if it came to nothing."""
-        args = OpenArgs(motorist.pile, 1, deposit_for(energy_wh), accept_unverified=False)
-        raw = signed_call(encode_args("session", "open", args), motorist.signer, self._chain_id, self._clock)
+        deposit_fen = deposit_for(energy_wh)
+        call = library_abi().encode_call(
+            "session", "open", pile=motorist.pile, connector=1, deposit_fen=deposit_fen, accept_unverified=False
+        )
+        raw = signed_call(call, motorist.signer, self._chain_id, self._clock)
         with feed.end_of(decode_transaction(raw).id.hex()) as ending:
             opened = await api.submit(raw, motorist.api)
             if opened.code:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from contracts.abi import abi_at
 from ledger.block import Header, Receipt, Result, SealedHeader, TransactionProof, receipt_leaf
 from ledger.codec import decode_trusted
 from ledger.errors import ClientError
@@ -51,6 +52,7 @@ class SealedBlock:
         self.header = self.top.header
         self.raws = snapshot.transactions(height)
         self.receipts_raw = snapshot.receipts(height)
+        self.abi = abi_at(snapshot, height)
 
     @property
     def size_bytes(self) -> int:

@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from contracts import abi, codes, views
-from contracts.catalogue import BY_NUMBER
+from contracts import views
+from contracts.abi import Abi, abi_at
 from contracts.host import StateReader
 from contracts.numbers import REGISTRY
 from contracts.records.money import Book
 from contracts.records.registry import Pile
-from contracts.registry import PileEvent
 from ledger.block import Event, Receipt
 from ledger.errors import ClientError, PeerError
 from ledger.readable import readable
@@ -75,24 +74,13 @@ def _pile_row(pile: Pile) -> dict[str, Any]:
     }
 
 
-def piles_touched(receipts: Iterable[Receipt]) -> set[str]:
+def piles_touched(abi: Abi, receipts: Iterable[Receipt]) -> set[str]:
     """Names of the piles that a block may have changed in the registry: each of its events names one."""
     events = (event for receipt in receipts for event in receipt.events if event.contract == REGISTRY)
-    return {data.pile for event in events if isinstance(data := abi.decode_event(event), PileEvent)}
+    return {name for each in events if (name := getattr(abi.decode_event(each), "pile", ""))}
 
 
-def contract_name(number: int) -> str:
-    """Name of a contract; its number in words for one that this release does not know."""
-    contract = BY_NUMBER.get(number)
-    return contract.name if contract else f"contract-{number}"
-
-
-def code_name(code: int) -> str:
-    """Name of a receipt's code, in kebab-case; `done` for 0."""
-    return codes.describe(code)[0]
-
-
-def arguments(body: Body) -> Any:
+def arguments(abi: Abi, body: Body) -> Any:
     """Arguments of a call with their names; None if they are not of the method's type, which its receipt says too."""
     try:
         return readable(abi.decode_args(body.contract, body.method, body.args))
@@ -100,32 +88,53 @@ def arguments(body: Body) -> Any:
         return None
 
 
-def event(emitted: Event) -> dict[str, Any]:
-    """An event with its fields; its bytes alone if this release does not know it."""
-    try:
-        data = readable(abi.decode_event(emitted))
-    except ClientError:
-        data = {"raw": emitted.data.hex()}
-    return {"contract": contract_name(emitted.contract), "name": emitted.name, "data": data}
+def event(abi: Abi, emitted: Event) -> dict[str, Any]:
+    """An event with its fields."""
+    return {
+        "contract": abi.contract_name(emitted.contract),
+        "name": emitted.name,
+        "data": readable(abi.decode_event(emitted)),
+    }
 
 
-def contracts() -> list[dict[str, Any]]:
+def contract(state: StateReader, number: int, height: int) -> dict[str, Any] | None:
+    """The version of a contract that rules at a height, with its text, and all its versions; None if there is none."""
+    versions = views.contract_versions(state, number)
+    present = [each for each in versions if each.from_height <= height]
+    stored = views.contract_code(state, present[-1].code_hash) if present else None
+    if stored is None:
+        return None
+    return {
+        "number": number,
+        "name": abi_at(state, height).contract_name(number),
+        "code_hash": present[-1].code_hash.hex(),
+        "code": stored.code.hex(),
+        "text": stored.source,
+        "versions": [{"from_height": each.from_height, "code_hash": each.code_hash.hex()} for each in versions],
+    }
+
+
+def contracts(abi: Abi) -> list[dict[str, Any]]:
     """All contracts with the methods that transactions can call, and the events."""
-    rows: dict[int, dict[str, Any]] = {}
-    for method in abi.describe():
-        row = rows.setdefault(
-            method.number, {"name": method.contract, "number": method.number, "methods": [], "events": []}
-        )
-        row["methods"].append(
-            {
-                "name": method.method,
-                "summary": method.summary,
-                "branch": readable(method.branch),
-                "expiry_class": readable(method.expiry_class),
-                "roles": readable(method.roles),
-                "arguments": list(method.args.__struct_fields__),
-            }
-        )
-    for emitted in abi.events():
-        rows[emitted.number]["events"].append({"name": emitted.name, "fields": list(emitted.data.__struct_fields__)})
-    return [rows[number] for number in sorted(rows)]
+    return [
+        {
+            "name": contract.name,
+            "number": contract.number,
+            "methods": [
+                {
+                    "name": method.method,
+                    "summary": method.summary,
+                    "branch": readable(method.branch),
+                    "expiry_class": readable(method.expiry_class),
+                    "roles": readable(method.roles),
+                    "arguments": list(method.args.__struct_fields__),
+                }
+                for method in contract.methods
+                if method.roles
+            ],
+            "events": [
+                {"name": emitted.name, "fields": list(emitted.data.__struct_fields__)} for emitted in contract.events
+            ],
+        }
+        for contract in abi.contracts
+    ]

@@ -60,7 +60,7 @@ class Indexer:
             block = self._read(batch.height + 1)
             batch.height = block.height
             _add_block(batch, block)
-            touched |= chain_views.piles_touched(block.receipts)
+            touched |= chain_views.piles_touched(block.abi, block.receipts)
             if len(batch.transactions) >= BATCH_TRANSACTIONS_MAX:
                 break
         if touched:

@@ -13,6 +13,7 @@ from contracts.records.registry import MeterState, PileKind
 from contracts.records.registry import Pile as PileRecord
 from contracts.records.tariff import ServiceFee
 from ledger.tariff import Period, Tariff
+from node.library import library
 
 
 class Company(Struct, frozen=True):
@@ -113,6 +114,7 @@ def consortium_of(
             )
             for number, operator in enumerate(operators)
         ),
+        contracts=library(),
         parameters=ConsortiumParameters(
             # A stop takes its way: a minute of real time beyond the longest stay.
             session_time_out_ms=STAY_MAX_MS + MINUTE_MS * speed,

@@ -17,11 +17,13 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from contracts.vm.program import code_hash
 from ledger.codec import encode
 from ledger.errors import ClientError
 from ledger.genesis import Genesis, Parameters, Profile
 from ledger.hashing import Tag, sm3
 from ledger.keys import Scheme, SoftSigner
+from ledger.readable import readable
 from ledger.validators import Validator, ValidatorSet
 from node.broker.broker import gateway_user, password_of
 from node.clock import ChainClock
@@ -192,7 +194,8 @@ def make_testnet(root: Path, plan: TestnetPlan) -> Testnet:
         consortium=encode(consortium),
     )
     genesis.validators.check(plan.profile.schemes)
-    document = genesis_json(genesis, consortium)
+    contracts = [{"number": each.number, "code_hash": code_hash(each.code).hex()} for each in consortium.contracts]
+    document = genesis_json(genesis, readable(consortium) | {"contracts": contracts})
     for path in (root / GENESIS, *(testnet.home(name).genesis_file for name in validators)):
         path.write_text(document, encoding="utf-8")
     if plan.containers:

@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 from msgspec import Struct
 
-from contracts.abi import GAS_LIMIT, encode_call
-from contracts.codes import Code
+from contracts.abi import GAS_LIMIT
+from contracts.codes import Code as HostCode
 from devices.light_client import LightClient, SealCache
 from devices.light_state import LightState
 from devices.wire import ReceiptProof
@@ -22,7 +22,9 @@ from ledger.genesis import Genesis
 from ledger.keys import SoftSigner
 from ledger.merkle import MerkleProof
 from ledger.transaction import Body, decode_transaction, sign_transaction
+from node.library import library_abi
 from tests.chaos.history import Executed, History, Payment, Read
+from tests.oracles.codes import Code
 
 ANSWER_S_MAX = 45.0
 """A node answers within its own limits (15 s to submit, then the wait for the seal), or its process is gone. Longer is
@@ -257,10 +259,10 @@ class Payer:
         node = rng.choice(clients.just_started() or clients.nodes)
         await clients.post_again(node, payment, raw, rng.random() < 0.3)
 
-    def pay(self, amount_fen: int, valid_ms: int = VALID_MS, code: int = Code.DONE) -> tuple[Payment, bytes]:
+    def pay(self, amount_fen: int, valid_ms: int = VALID_MS, code: int = HostCode.DONE) -> tuple[Payment, bytes]:
         """A signed payment, and the code that it must have if it is executed."""
         self._count += 1
-        call = encode_call("money", "pay", to=self._payee, amount_fen=amount_fen, memo=self._count)
+        call = library_abi().encode_call("money", "pay", to=self._payee, amount_fen=amount_fen, memo=self._count)
         body = Body(
             chain_id=self._clients.chain_id,
             sender=self._key.public_key,

@@ -5,10 +5,10 @@ import time
 import aiohttp
 import pytest
 
-from contracts.abi import encode_call
 from ledger.block import SealedHeader, TransactionProof, check_sealed, verify_transaction
 from ledger.codec import decode, encode
 from ledger.transaction import Body, Signed, decode_transaction, sign_transaction
+from node.library import library_abi
 from node.testnet.make import TestnetPlan, example_drivers, example_piles, make_testnet
 from node.testnet.run import running, until_ready
 
@@ -27,7 +27,7 @@ class Driver:
     def body(self, amount_fen: int = 100, **changes) -> Body:
         """A payment, perhaps a bad one."""
         self.salt += 1
-        call = encode_call("money", "pay", to=self.payee, amount_fen=amount_fen, memo=0)
+        call = library_abi().encode_call("money", "pay", to=self.payee, amount_fen=amount_fen, memo=0)
         given = {
             "chain_id": self.genesis.hash(),
             "sender": self.key.public_key,

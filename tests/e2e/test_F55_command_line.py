@@ -102,6 +102,11 @@ def test_F20_a_contract_is_compiled_proposed_and_voted_in(testnet, running, tmp_
     again = pilechain("tx", "feeder", "confirm", "--feeder", "F2", "--home", home_of(testnet, "SGCC"))
     assert (again.returncode, "there is no notice about this feeder" in again.stdout) == (1, True)
     assert any(row["call"] == "feeder confirm" for row in answer("tx", "--list", "--home", home_of(testnet, "SGCC")))
+    here = ("--home", home_of(testnet, "SGCC"))
+    assert pilechain("query", "contract", "feeder", "--text", *here).stdout == tutorial()
+    shown = answer("query", "contract", "9", *here)
+    assert [each["code_hash"] for each in shown["versions"]] == [shown["code_hash"]] == [judged["hash"]]
+    assert pilechain("query", "contract", "feder", *here).stderr.startswith("contract-unknown")
 
 
 def test_F20_what_is_wrong_with_a_contract_is_told_by_line(tmp_path):

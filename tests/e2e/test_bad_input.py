@@ -47,8 +47,6 @@ import pytest
 import pytest_asyncio
 
 from consensus.messages import FetchBlocks, Transactions
-from contracts.abi import encode_call
-from contracts.codes import describe
 from devices.readings import ChainEnd, sign_reading
 from devices.wire import (
     AskHead,
@@ -63,6 +61,7 @@ from ledger.block import Receipt as TransactionReceipt
 from ledger.charging import ReadingReason
 from ledger.codec import decode, encode
 from ledger.transaction import Branch, ExpiryClass, Signed, decode_transaction, sign_transaction
+from node.library import library_abi
 from node.network.framing import frame
 from node.network.peer_link import PROTOCOL_VERSION, Hello
 from node.network.tls import client_context, make_authority, make_node_certificate
@@ -71,6 +70,7 @@ from node.testnet.make import TestnetPlan, example_piles, make_testnet
 from node.testnet.run import running, until_ready
 from tests.consortium import signer
 from tests.e2e.consortium_kit import Device, Net, not_canonical
+from tests.oracles.codes import describe
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -141,19 +141,21 @@ async def test_F40_what_is_refused_at_the_door_changes_nothing(net):
 async def test_F23_what_is_sealed_as_failed_moves_no_money(net):
     driver = net.driver
     stranger = signer("stranger")
-    unknown = encode_call("identity", "register_account", account=stranger.public_key, proof=bytes(64))
+    unknown = library_abi().encode_call("identity", "register_account", account=stranger.public_key, proof=bytes(64))
     company_call = {
         "branch": unknown.branch,
         "contract": unknown.contract,
         "method": unknown.method,
         "args": unknown.args,
     }
-    pay = encode_call("money", "pay", to=driver.payee, amount_fen=1, memo=0)
+    pay = library_abi().encode_call("money", "pay", to=driver.payee, amount_fen=1, memo=0)
     before = await net.money()
     raws = {
         "wallet-unknown": sign_transaction(driver.body(sender=stranger.public_key), stranger),
         "sender-unknown": sign_transaction(driver.body(sender=stranger.public_key, **company_call), stranger),
-        "payee-unknown": driver.pay(args=encode_call("money", "pay", to=bytes(33), amount_fen=1, memo=0).args),
+        "payee-unknown": driver.pay(
+            args=library_abi().encode_call("money", "pay", to=bytes(33), amount_fen=1, memo=0).args
+        ),
         "overspent": driver.pay(amount_fen=RICH_FEN + 1),
         "no-headroom": driver.pay(amount_fen=RICH_FEN - 1),
         "contract-unknown": driver.pay(contract=99),
@@ -292,7 +294,9 @@ def signed_readings(device: Device, session: bytes) -> tuple:
 
 async def test_F22_a_gap_in_the_readings_starts_no_session_and_is_not_archived(net):
     driver = net.driver
-    call = encode_call("session", "open", pile=PILE, connector=1, deposit_fen=5_000, accept_unverified=False)
+    call = library_abi().encode_call(
+        "session", "open", pile=PILE, connector=1, deposit_fen=5_000, accept_unverified=False
+    )
     body = driver.body(branch=call.branch, contract=call.contract, method=call.method, args=call.args)
     opening = sign_transaction(body, driver.key)
     status, answer = await driver.post(opening)
@@ -301,7 +305,7 @@ async def test_F22_a_gap_in_the_readings_starts_no_session_and_is_not_archived(n
 
     def start(device: Device, counter: int, meter_wh: int) -> bytes:
         fields = {"session": session, "counter": counter, "time_ms": int(time.time() * 1000), "meter_wh": meter_wh}
-        call = encode_call("session", "start", **fields)
+        call = library_abi().encode_call("session", "start", **fields)
         changes = {"branch": call.branch, "contract": call.contract, "method": call.method, "args": call.args}
         body = driver.body(sender=device.key.public_key, expiry_class=call.expiry_class, **changes)
         return sign_transaction(body, device.key)

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from consensus.state import Timing
-from contracts import abi, views
+from contracts import views
 from ledger.block import Header, Result
 from ledger.codec import decode
 from ledger.terms import DECISION_DELAY
@@ -25,6 +25,7 @@ from node.cli.verify import verify_chain
 from node.clock import ChainClock
 from node.config import to_toml
 from node.home import Home
+from node.library import library_abi
 from node.storage.reader import LedgerReader
 from node.testnet.join import add_home
 from tests.e2e.test_core_testnet import NODES, ROOT, Cores
@@ -46,7 +47,7 @@ class Governed(Cores):
 
     async def call(self, sender: str, method: str, **fields: Any) -> dict[str, Any]:
         """A call of a company's key through a first member; its sealed outcome."""
-        call = abi.encode_call("governance", method, **fields)
+        call = library_abi().encode_call("governance", method, **fields)
         raw = signed_call(call, self.net.signer("company", sender), self.genesis.hash(), ChainClock())
         client = await self.client(NODES[0])
         assert await client.submit([raw]) == [("", "")]

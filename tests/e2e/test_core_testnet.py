@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from contracts.abi import encode_call
 from ledger.block import Receipt, check_sealed
 from ledger.codec import decode
 from ledger.transaction import Body, decode_transaction, sign_transaction
 from node.ipc.socket import CoreClient
+from node.library import library_abi
 from node.network.framing import frame
 from node.network.tls import client_context
 from node.storage.reader import LedgerReader
@@ -96,7 +96,7 @@ class Cores:
     def payment(self, number, **fields):
         """A signed payment of one fen from one driver to the next."""
         sender, receiver = (self.net.signer("driver", f"driver-{n % 20 + 1:03}") for n in (number, number + 1))
-        call = encode_call("money", "pay", to=receiver.public_key, amount_fen=1, memo=number)
+        call = library_abi().encode_call("money", "pay", to=receiver.public_key, amount_fen=1, memo=number)
         given: dict[str, Any] = {
             "chain_id": self.genesis.hash(),
             "sender": sender.public_key,

@@ -14,7 +14,8 @@ from devices.light_client import SealCache
 from devices.mqtt import MqttSettings
 from devices.pile_parts import PileState
 from devices.pile_states import Status
-from ledger.codec import encode
+from ledger.charging import SessionSettled
+from ledger.codec import decode, encode
 from node.broker.broker import Broker, BrokerSettings, gateway_user, password_of
 from node.clock import ChainClock
 from node.gateway.archive import Archive
@@ -169,10 +170,10 @@ async def test_F43_twenty_sessions_and_a_power_cut(tmp_path: Path, kind: str):
 
 def billed_wh(it: City) -> int:
     """Energy of all bills."""
-    from contracts import abi
 
-    events = [abi.decode_event(e) for r in it.chain.receipts for e in r.events if e.name == "session.settled"]
-    return sum(event.energy_wh for event in events)  # type: ignore[attr-defined]
+    events = (event for receipt in it.chain.receipts for event in receipt.events)
+    settled = [decode(SessionSettled, event.data) for event in events if event.name == "session.settled"]
+    return sum(event.energy_wh for event in settled)
 
 
 @pytest.mark.parametrize("kind", BROKERS)

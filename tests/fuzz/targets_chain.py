@@ -7,7 +7,6 @@ from msgspec import structs
 
 from consensus.messages import SealedBlocks, decode_message, split_leaves
 from consensus.records import CommitRecord, LockRecord, VoteRecord, decode_record
-from contracts import abi
 from contracts.genesis import consortium_of
 from ledger.block import Header, Receipt, Result, SealedHeader, check_sealed, header_hash
 from ledger.charging import BorderReading
@@ -16,6 +15,7 @@ from ledger.errors import OurError, PeerError
 from ledger.genesis import Genesis
 from ledger.state_tree import StateTree
 from ledger.transaction import Branch, decode_transaction
+from node.library import library_abi
 from tests import chain, consortium
 from tests.fuzz.engine import Target, unguarded
 from tests.fuzz.targets import target
@@ -151,10 +151,12 @@ def log_records(_: Path) -> Iterator[Target]:
 
 
 CALLS = [
-    abi.encode_call("money", "pay", to=consortium.key("d1"), amount_fen=1, memo=0),
-    abi.encode_call("session", "open", pile="Pile-1", connector=1, deposit_fen=5_000, accept_unverified=False),
-    abi.encode_call("session", "start", session=SESSION, counter=1, time_ms=chain.START_MS, meter_wh=1_000),
-    abi.encode_call(
+    library_abi().encode_call("money", "pay", to=consortium.key("d1"), amount_fen=1, memo=0),
+    library_abi().encode_call(
+        "session", "open", pile="Pile-1", connector=1, deposit_fen=5_000, accept_unverified=False
+    ),
+    library_abi().encode_call("session", "start", session=SESSION, counter=1, time_ms=chain.START_MS, meter_wh=1_000),
+    library_abi().encode_call(
         "session",
         "stop",
         session=SESSION,
@@ -167,7 +169,7 @@ CALLS = [
 ]
 
 
-@target("contracts.abi.decode_args")
+@target("contracts.abi.Abi.decode_args")
 def call_arguments(_: Path) -> Iterator[Target]:
     """Arguments of calls, whatever the method."""
 
@@ -175,7 +177,7 @@ def call_arguments(_: Path) -> Iterator[Target]:
         refusals = []
         for call in CALLS:
             try:
-                abi.decode_args(call.contract, call.method, data)
+                library_abi().decode_args(call.contract, call.method, data)
             except PeerError as error:
                 refusals.append(error)
         if len(refusals) == len(CALLS):
@@ -184,8 +186,14 @@ def call_arguments(_: Path) -> Iterator[Target]:
     yield Target(parse, [call.args for call in CALLS])
 
 
-@target("contracts.genesis.consortium_of")
+@target("contracts.genesis._sound")
 def consortia(_: Path) -> Iterator[Target]:
-    """A consortium that contradicts itself."""
-    document = consortium.genesis()
-    yield Target(lambda data: consortium_of(structs.replace(document, consortium=data)), [document.consortium])
+    """A consortium that contradicts itself; its contracts' codes have a target of their own."""
+    setup = consortium.consortium()
+    setup = structs.replace(setup, contracts=tuple(structs.replace(each, source="") for each in setup.contracts))
+    document = consortium.genesis(setup)
+
+    def parse(data: bytes) -> None:
+        consortium_of(structs.replace(document, consortium=data))
+
+    yield Target(parse, [document.consortium], iterations=20)

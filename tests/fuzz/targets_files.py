@@ -18,6 +18,7 @@ from node.core.vote_mark import VoteMark
 from node.demo.city import read_cars, read_stations
 from node.home import genesis_json, read_genesis
 from node.keystore import LIGHT, cost_of, load_key, public_key_of, save_key
+from node.library import library_abi
 from node.storage.wal import WriteAheadLog
 from node.testnet.make import MANIFEST, NodeAddresses, Testnet
 from tests import chain, consortium
@@ -183,7 +184,7 @@ def command_line_calls(_: Path) -> Iterator[Target]:
 
     def parse(data: bytes) -> None:
         words = shlex.split(os.fsdecode(data), posix=False) if data.count(b'"') % 2 == 0 else [os.fsdecode(data)]
-        parse_call("money", "pay", words)
+        parse_call(library_abi(), "money", "pay", words)
 
     samples = [f"--to {consortium.key('d1').hex()} --amount-fen 5 --memo=0".encode()]
     yield Target(parse, samples, tokens=TEXT, refusals=(ClientError,), iterations=300)

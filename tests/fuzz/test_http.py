@@ -27,6 +27,7 @@ GOOD = {
     "sender": chain.signer("driver").public_key.hex(),
     "driver": chain.signer("driver").public_key.hex(),
     "height": "1",
+    "number": "2",
     "contract": "2",
     "limit": "10",
     "before": "7",

@@ -46,11 +46,8 @@ READERS = frozenset(("decode", "loads", "b64decode", "unpack_from", "from_bytes"
 CONTRACTS = (
     *(f"contracts.executor.{name}" for name in ("_arguments", "_due_calls", "_run_scheduled")),
     *(f"contracts.host.{name}" for name in ("Table.read", "Table.scan", "Host.get", "Host.iterate")),
-    *(f"contracts.companies.{name}" for name in ("voices", "fine_payee")),
-    *(f"contracts.margin.{name}" for name in ("_pay_fines", "_pay_debts")),
-    "contracts.tariff.check_no_region",
     *(f"contracts.views.{name}" for name in ("companies", "balances", "rewards_fen", "claims", "piles")),
-    *("contracts.abi.decode_event", "contracts.session.claim"),
+    *(f"contracts.abi.Abi.{name}" for name in ("encode_call", "decode_event")),
 )
 EDGE = (
     *(f"node.edge.api.business.{name}" for name in ("account", "sessions", "session")),

@@ -6,12 +6,12 @@ import pytest
 from msgspec.structs import replace
 
 from contracts import views
-from contracts.codes import Code
 from contracts.contract import Business, Role
 from contracts.host import SCHEDULE, TIMELINE, Decided
 from contracts.records.governance import OPEN, PROPOSALS, PROPOSALS_MAX
 from contracts.records.identity import COMPANIES, COMPANIES_MAX, Company
 from ledger.codec import encode
+from ledger.errors import ClientError
 from ledger.genesis import Parameters
 from ledger.terms import DECISION_DELAY, OBSERVERS_MAX, Observer
 from ledger.validators import VALIDATORS_MAX, Validator, ValidatorSet, quorum
@@ -32,6 +32,7 @@ from tests.membership_kit import (
     vote_keys,
     votes,
 )
+from tests.oracles.codes import Code
 
 OTHERS = ("SGCC", "Grid", "Lab", "StarCharge")
 """Two thirds of the companies beside Teld or the regulator."""
@@ -374,7 +375,8 @@ def test_F07_a_proposal_of_any_size_lapses():
     roles = (Role.OPERATOR,) * len(Role)
     assert propose(chain, "SGCC", "propose_admit", **newcomer(roles=roles)).code == 0
     more = newcomer(roles=(*roles, Role.OPERATOR))
-    assert propose(chain, "SGCC", "propose_admit", **more).code == Code.ARGS_MALFORMED
+    with pytest.raises(ClientError, match="args-malformed"):
+        propose(chain, "SGCC", "propose_admit", **more)
     chain.block(after_ms=7 * DAY)
     assert list(PROPOSALS.scan(chain.state)) == []
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from contracts import digests, views
-from contracts.codes import Code
+from contracts.codes import Code as HostCode
 from contracts.records.identity import KEYS
 from ledger.terms import DECISION_DELAY
 from tests.consortium import NAMES, Call, Chain, found, key, proof, signer
@@ -26,6 +26,7 @@ from tests.membership_kit import (
     vote_key_call,
     vote_keys,
 )
+from tests.oracles.codes import Code
 
 # ── vote keys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -54,7 +55,7 @@ def test_F07_a_vote_key_is_proven_new_and_nobody_elses():
     assert chain.call("Grid", "governance.register_vote_key", **fields).code == Code.VOTE_KEY_UNPROVEN
     assert vote_key(chain, "Grid", "Teld") == Code.KEY_TAKEN, "a company's key is no vote key"
     assert vote_key(chain, "Grid", "Pile-1") == Code.DEVICE_KEY_TAKEN
-    assert chain.call("d0", "governance.register_vote_key", **fields).code == Code.SENDER_UNKNOWN
+    assert chain.call("d0", "governance.register_vote_key", **fields).code == HostCode.SENDER_UNKNOWN
     for used in ("vote Grid", "vote Lab"):
         assert vote_key(chain, "Grid", used) == Code.VOTE_KEY_USED
     assert vote_key(chain, "Grid", "next Grid") == 0
@@ -155,7 +156,7 @@ def test_F07_a_node_is_named_with_its_own_word_and_nobody_elses():
 def test_F07_lost_keys_are_replaced_by_the_others():
     chain = Chain()
     assert decide(chain, VOTERS, "propose_keys", company="Teld", company_key=key("Teld anew"))[-1] == 0
-    assert chain.call("Teld", "governance.propose_suspend", company="SGCC").code == Code.SENDER_UNKNOWN
+    assert chain.call("Teld", "governance.propose_suspend", company="SGCC").code == HostCode.SENDER_UNKNOWN
     assert KEYS.read(chain.state, key("Teld")) is None
     assert vote_key(chain, "Teld", "anew", sender="Teld anew") == 0
 
@@ -172,7 +173,7 @@ def test_F07_a_thief_does_not_keep_its_keys_by_registering_those_that_are_to_rep
     codes = [receipt.code for receipt in chain.block(Call(name, "identity", "add_key", squat), *approvals)]
     assert codes[0] == Code.KEY_UNPROVEN
     assert company_keys(chain, name) == (key("anew"),)
-    assert chain.call(name, "identity.add_key", **squat).code == Code.SENDER_UNKNOWN
+    assert chain.call(name, "identity.add_key", **squat).code == HostCode.SENDER_UNKNOWN
 
 
 def test_F07_the_vote_keys_that_a_thief_registered_go_with_the_stolen_keys():

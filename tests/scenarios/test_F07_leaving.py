@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from contracts import views
-from contracts.codes import Code
+from contracts.codes import Code as HostCode
 from contracts.contract import Role
 from contracts.genesis import CompanySetup
 from contracts.host import SCHEDULE, TIMELINE
@@ -20,6 +20,7 @@ from ledger.codec import encode
 from ledger.tariff import Tariff
 from tests.consortium import HOUR, PERIODS, Chain, consortium, found, genesis, key, pile, proof, signer
 from tests.membership_kit import DAY, decide, newcomer, propose, settle_in, vote_key, votes
+from tests.oracles.codes import Code
 from tests.scenarios.test_F22_session import Session
 
 
@@ -95,7 +96,7 @@ def test_F07_an_operator_that_did_business_leaves_once_all_is_settled():
     assert "Teld" not in votes(chain)
     assert chain.last.timeline[0].observers == ()
     assert KEYS.read(chain.state, key("Teld")) is None
-    assert chain.call("Teld", "governance.propose_suspend", company="SGCC").code == Code.SENDER_UNKNOWN
+    assert chain.call("Teld", "governance.propose_suspend", company="SGCC").code == HostCode.SENDER_UNKNOWN
     assert Session(chain, pile="Pile-2").open("d0") == "company-left", "and its piles serve nobody"
     assert views.audit(chain.state) == []
 

@@ -5,12 +5,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from contracts import views
-from contracts.codes import Code
 from contracts.genesis import ConsortiumParameters
 from contracts.records.money import FINE_DEBTS
 from ledger.evidence import Equivocation, Phase
 from tests.consortium import Chain, consortium, genesis, key
 from tests.membership_kit import VOTERS, accuse, decide, evidence, settle_in, statement, vote_key
+from tests.oracles.codes import Code
 
 A, B = bytes([1]) * 32, bytes([2]) * 32
 

@@ -11,21 +11,21 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from contracts import identity
-from contracts.catalogue import METHODS
-from contracts.codes import describe
-from contracts.companies import AdmitArgs, NoArgs, ReplaceKeysArgs
 from contracts.contract import Business, Method, Role
 from contracts.digests import own_key_digest
 from contracts.genesis import genesis_state
 from contracts.host import Failure, Host, StateReader
-from contracts.identity import AccountArgs, CompanyArgs, DeviceKeyArgs, KeyArgs, RoleArgs
 from contracts.memory import MemoryState
 from contracts.numbers import GOVERNANCE, IDENTITY, REGISTRY, TARIFF
 from contracts.vm.entry import methods_of
 from contracts.vm.generator import functions
 from ledger.keys import Scheme, SoftSigner
 from tests.consortium import NAMES, T0, Call, Chain, genesis, signer
+from tests.oracles import identity
+from tests.oracles.catalogue import METHODS
+from tests.oracles.codes import describe
+from tests.oracles.companies import AdmitArgs, NoArgs, ReplaceKeysArgs
+from tests.oracles.identity import AccountArgs, CompanyArgs, DeviceKeyArgs, KeyArgs, RoleArgs
 from tests.vm.swap import linked_of, running
 
 Methods = dict[tuple[int, str], Method]
@@ -54,16 +54,14 @@ class Pair:
 
     def __init__(self, machine: Methods) -> None:
         self.twin, self.other = Chain(), Chain()
-        self.machine = machine | {(IDENTITY, "voices"): TWIN[IDENTITY, "voices"]}
         self.codes = Counter[str]()
 
     def block(self, *calls: Call) -> None:
         """Execute one block on both and compare all that is left of it."""
         transactions = [self.twin.transaction(call) for call in calls]
-        with running(TWIN):
+        with running(METHODS):
             ours = self.twin.run(transactions)
-        with running(self.machine):
-            theirs = self.other.run(transactions)
+        theirs = self.other.run(transactions)
         for call, one, other in zip(calls, ours, theirs, strict=True):
             assert replace(one, gas_used=0) == replace(other, gas_used=0), call
             self.codes[describe(one.code)[0]] += 1

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from contracts import views
-from contracts.codes import Code, describe
 from contracts.records import tariff as records
 from contracts.records.registry import MeterState, PileKind
 from contracts.records.session import Session, State
@@ -20,6 +19,7 @@ from ledger.tariff import Tariff, borders
 from ledger.transaction import Transaction
 from ledger.units import I64_MAX
 from tests.consortium import HOUR, NAMES, OPERATORS, PERIODS, T0, Call, Chain, key, pile, proof, signer
+from tests.oracles.codes import Code, describe
 from tests.vm.twins import CONTRACTS, MACHINE, MACHINES, TWIN, Pair, drawn_periods, drawn_tariff
 
 MINUTE = 60_000
@@ -349,7 +349,7 @@ def test_F20_the_machine_s_contracts_have_the_twins_methods():
         ours = (method.branch, method.expiry_class, method.roles, method.callers)
         assert ours == (old.branch, old.expiry_class, tuple(sorted(old.roles)), tuple(sorted(old.callers))), name
         declared = MACHINES[{3: "registry", 4: "tariff", 5: "session"}[name[0]]].linked.program
-        params = next(each.params for each in declared.methods if each.name == name[1])
+        params = next(tuple(param.name for param in each.params) for each in declared.methods if each.name == name[1])
         assert params == old.args.__struct_fields__, name
         if old.roles or old.callers:
             assert method.business == old.business, name
@@ -359,6 +359,6 @@ def test_F20_codes_and_events_are_the_twins():
     for contract in CONTRACTS:
         program = MACHINES[contract.name].linked.program
         assert sorted(event.name for event in program.events) == sorted(contract.events)
-        codes = {contract.number * 1_000 + code.number: (code.name, code.sentence) for code in program.codes}
-        twin = {int(code): (code.name, code.sentence) for code in Code if code // 1_000 == contract.number}
+        codes = {contract.number * 1_000 + code.number: code.name for code in program.codes}
+        twin = {int(code): code.name for code in Code if code // 1_000 == contract.number}
         assert codes == twin

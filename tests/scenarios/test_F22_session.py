@@ -7,7 +7,6 @@ import pytest
 from msgspec.structs import replace
 
 from contracts import abi, views
-from contracts.codes import describe
 from contracts.genesis import ConsortiumParameters
 from contracts.host import SCHEDULE
 from contracts.records.session import State
@@ -23,9 +22,18 @@ from ledger.charging import (
     SignedReading,
     reading_digest,
 )
-from ledger.codec import decode, encode
+from ledger.codec import Wire, decode, encode
 from ledger.tariff import Period, borders
 from tests.consortium import HOUR, T0, Call, Chain, consortium, genesis, key, signer
+from tests.oracles.codes import describe
+
+EVENTS: dict[str, type[Wire]] = {
+    "session.opened": SessionOpened,
+    "session.started": SessionStarted,
+    "session.settled": SessionSettled,
+    "session.expired": SessionExpired,
+    "session.timed-out": SessionTimedOut,
+}
 
 MINUTE = 60_000
 
@@ -79,7 +87,8 @@ class Session:
     @property
     def event(self):
         """The event of the last receipt."""
-        return abi.decode_event(self.receipt.events[0])
+        (event,) = self.receipt.events
+        return decode(EVENTS[event.name], event.data)
 
     @property
     def record(self):
@@ -222,7 +231,7 @@ def test_F22_a_session_not_started_in_time_gives_everything_back(session):
     other.open("d2", connector=2)
     receipts = other.chain.block(after_ms=60_000)
     assert [label(receipt) for receipt in receipts] == ["done"]
-    assert abi.decode_event(receipts[0].events[0]) == SessionExpired(other.id, "Pile-1", 2)
+    assert decode(SessionExpired, receipts[0].events[0].data) == SessionExpired(other.id, "Pile-1", 2)
     assert other.chain.wallet("d2").balance_fen == 100_000
     other.counter = 5
     assert other.start(2_000) == "start-late"
@@ -301,7 +310,7 @@ def timed_out(session: Session) -> None:
     session.open()
     session.start()
     receipt = session.chain.block(after_ms=24 * HOUR)[0]
-    assert isinstance(abi.decode_event(receipt.events[0]), SessionTimedOut)
+    assert [event.name for event in receipt.events] == ["session.timed-out"]
     assert session.record.state is State.CLAIM
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from contracts import views
-from contracts.codes import describe
 from contracts.genesis import ConsortiumParameters
 from tests.consortium import NAMES, Call, Chain, consortium, genesis, key
+from tests.oracles.codes import describe
 
 
 def label(receipt) -> str:

@@ -6,14 +6,14 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from contracts import views
-from contracts.bill import make_bill
-from contracts.codes import describe
 from contracts.contract import Role
 from contracts.genesis import CompanySetup, ConsortiumParameters
 from contracts.records.tariff import Caps, ServiceFee
 from ledger.charging import BorderReading
 from ledger.tariff import Period, Tariff, borders, is_well_formed, period_at
 from tests.consortium import HOUR, PERIODS, T0, Call, Chain, consortium, genesis, key
+from tests.oracles.bill import make_bill
+from tests.oracles.codes import describe
 from tests.oracles.money_oracle import MINUTE, border_times
 
 TARIFF = Tariff("Shenzhen", "Grid", T0, 480, PERIODS)

@@ -9,8 +9,9 @@ from random import Random
 from typing import Any, Protocol
 
 from contracts import abi, executor, views
+from contracts.compiler.compiler import compile_source
 from contracts.contract import Role
-from contracts.genesis import AccountSetup, CompanySetup, Consortium, FeeSetup, PileSetup, genesis_state
+from contracts.genesis import AccountSetup, CompanySetup, Consortium, ContractSetup, FeeSetup, PileSetup, genesis_state
 from contracts.host import TIMELINE, Decided
 from contracts.memory import MemoryState
 from contracts.records.registry import MeterState, Pile, PileKind
@@ -25,6 +26,7 @@ from ledger.tariff import Period, Tariff
 from ledger.terms import DECISION_DELAY, Terms, Timeline, advance, first_timeline, terms_at
 from ledger.transaction import Body, Branch, ExpiryClass, sign_transaction
 from ledger.validators import Failure, Validator, ValidatorSet
+from node.library import NUMBERS, library, library_abi, text_of
 from tests.sim.signing import make_signer
 
 GENESIS_TIME_MS = 1_700_000_000_000
@@ -132,6 +134,18 @@ class KeyValue:
         return sign_transaction(body, client)
 
 
+def contracts(of: str = "", old: str = "", new: str = "") -> tuple[ContractSetup, ...]:
+    """Those of the library; mutants change a piece of one's text."""
+    found = list(library())
+    if of:
+        text = text_of(of)
+        if old not in text:
+            raise AssertionError(f"{of} no longer contains {old!r}: the mutant must follow it")
+        text = text.replace(old, new)
+        found[list(NUMBERS).index(of)] = ContractSetup(NUMBERS[of], encode(compile_source(text)), text)
+    return tuple(found)
+
+
 class Contracts:
     """The real contracts: payments that often ask for too much, real money in and out, and one pile's sessions."""
 
@@ -220,7 +234,7 @@ class Contracts:
 
     def _call(self, random: Random, now_ms: int, sender: Signer, name: str, **fields: Any) -> bytes:
         contract, method = name.split(".")
-        call = abi.encode_call(contract, method, **fields)
+        call = library_abi().encode_call(contract, method, **fields)
         body = Body(
             self._chain_id,
             sender.public_key,
@@ -263,4 +277,5 @@ class Contracts:
             (PileSetup(pile, (1_000,)),),
             (Tariff("Shenzhen", grid, midnight_ms, 480, (Period(0, 4_000, 3_000),)),),
             tuple(FeeSetup(name, ServiceFee(6_000, 50, 15 * 60_000)) for name in self._operators),
+            contracts(),
         )

@@ -7,12 +7,14 @@ import asyncio
 import msgspec
 import pytest
 
+from contracts.compiler.compiler import compile_verified
 from contracts.records.money import BOOKS, Book
 from ledger.block import SealedHeader, check_sealed
 from ledger.codec import decode, encode
 from ledger.state_proof import StateProof, verify_state
 from node.edge.api.table import ROUTES
 from node.edge.blocks import Blocks
+from node.library import NUMBERS, text_of
 from tests import chain
 from tests.edge_kit import NAMES, START_MS, opened, running_edge, settled, started
 
@@ -109,6 +111,18 @@ async def test_F50_companies_balance_to_zero(edge):
     assert by_name["SGCC"]["headroom_fen"] == 50_000
     assert [by_name["SGCC"][field] for field in ("sessions", "energy_wh", "revenue_fen")] == [1, 12_000, 1_110]
     assert companies["claims"] == [{"debtor": "Teld", "creditor": "SGCC", "amount_fen": 70}]
+
+
+async def test_F20_everybody_can_read_the_text_of_a_contract_and_compile_it_again(edge):
+    listed = (await edge.get("/v1/contracts"))["contracts"]
+    assert [(row["number"], row["name"]) for row in listed] == [(number, name) for name, number in NUMBERS.items()]
+    pay = next(method for method in listed[1]["methods"] if method["name"] == "pay")
+    assert (pay["arguments"], pay["roles"]) == (["to", "amount_fen", "memo"], ["driver", "owner"])
+    money = await edge.get("/v1/contracts/2")
+    assert (money["name"], money["text"]) == ("money", text_of("money"))
+    assert compile_verified(money["text"]).hash.hex() == money["code_hash"]
+    assert money["versions"] == [{"from_height": 0, "code_hash": money["code_hash"]}]
+    assert (await edge.get("/v1/contracts/7", 404))["code"] == "contract-unknown"
 
 
 async def test_F50_a_wallet(edge):

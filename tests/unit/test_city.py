@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from contracts.codes import Code
 from ledger.errors import ClientError
 from node.demo.city import (
     DAY_MS,
@@ -18,7 +17,7 @@ from node.demo.city import (
     synthetic_cars,
     synthetic_stations,
 )
-from node.demo.plan import busiest, make_plan, station_key
+from node.demo.plan import Refusal, busiest, make_plan, station_key
 
 OPERATORS = ("SGCC", "Teld", "Potevio", "StarCharge")
 STATION = "7,22.5,114.0,1,2,3"
@@ -119,9 +118,9 @@ def test_F61_the_plan_is_seeded_and_its_pool_holds_the_busiest_hour():
     assert all(wish.pile in plan.pool for wish in good)
     wallets = {driver.name: driver.wallet_fen for driver in plan.drivers}
     assert all(wallets[wish.driver] >= wish.deposit_fen for wish in good)
-    assert all(wallets[w.driver] < w.deposit_fen for w in plan.wishes if w.refusal is Code.OVERSPENT)
-    assert [w for w in plan.wishes if w.refusal is Code.PILE_UNKNOWN]
-    assert all(w.pile not in piles for w in plan.wishes if w.refusal is Code.PILE_UNKNOWN)
+    assert all(wallets[w.driver] < w.deposit_fen for w in plan.wishes if w.refusal is Refusal.OVERSPENT)
+    assert [w for w in plan.wishes if w.refusal is Refusal.PILE_UNKNOWN]
+    assert all(w.pile not in piles for w in plan.wishes if w.refusal is Refusal.PILE_UNKNOWN)
 
 
 def test_F61_stations_without_piles_are_counted_not_registered():

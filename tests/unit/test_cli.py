@@ -4,12 +4,8 @@ import json
 
 import pytest
 
-from contracts import abi
 from contracts.contract import Role
 from contracts.digests import own_key_digest
-from contracts.identity import PermitArgs
-from contracts.tariff import FeeArgs
-from ledger.charging import OpenArgs
 from ledger.codec import decode
 from ledger.errors import ClientError
 from ledger.keys import verify
@@ -18,6 +14,9 @@ from node.cli.main import run_command
 from node.config import load_config
 from node.core.lock import home_locked
 from node.home import Home, read_genesis
+from node.library import library_abi
+from tests.oracles.identity import PermitArgs
+from tests.oracles.tariff import FeeArgs
 
 KEY = "01" + "ab" * 32
 
@@ -119,16 +118,18 @@ def test_F55_reset_asks_and_needs_a_stopped_node(tmp_path, capsys):
 def test_F55_calls_are_typed_by_name_and_encoded_canonically():
     """Texts as they are, bytes in hex, the rest as JSON."""
     typed = ["--pile", "7", "--connector", "1", "--deposit-fen=500", "--accept-unverified", "false"]
-    assert parse_call("session", "open", typed) == abi.encode_args("session", "open", OpenArgs("7", 1, 500, False))
+    assert parse_call(library_abi(), "session", "open", typed) == library_abi().encode_call(
+        "session", "open", pile="7", connector=1, deposit_fen=500, accept_unverified=False
+    )
     fee = '{"service_price_e4": 5000, "occupancy_fen_per_minute": 5, "grace_ms": 60000}'
-    call = parse_call("tariff", "set_fee", ["--fee", fee])
+    call = parse_call(library_abi(), "tariff", "set_fee", ["--fee", fee])
     assert decode(FeeArgs, call.args).fee.service_price_e4 == 5000
     permit = ["--contract", "2", "--method", "pay", "--business", "2", "--roles", "[]"]
     with pytest.raises(ClientError, match="--business"):
-        parse_call("identity", "permit", permit)
+        parse_call(library_abi(), "identity", "permit", permit)
     permit[5] = "payment"
     permit[7] = '["driver", "owner"]'
-    call = parse_call("identity", "permit", permit)
+    call = parse_call(library_abi(), "identity", "permit", permit)
     assert decode(PermitArgs, call.args).roles == (Role.DRIVER, Role.OWNER)
 
 
@@ -146,14 +147,14 @@ def test_F55_calls_are_typed_by_name_and_encoded_canonically():
 def test_F55_a_wrong_argument_is_named(arguments, reason):
     """With what would be right."""
     with pytest.raises(ClientError, match="args-malformed") as caught:
-        parse_call("money", "pay", arguments)
+        parse_call(library_abi(), "money", "pay", arguments)
     assert reason in caught.value.message
 
 
 def test_F55_unknown_calls_name_the_known_ones():
     """`tx --list` shows them all."""
     with pytest.raises(ClientError, match="contract-unknown"):
-        parse_call("monye", "pay", [])
+        parse_call(library_abi(), "monye", "pay", [])
     with pytest.raises(ClientError, match="method-unknown"):
-        parse_call("money", "steal", [])
-    assert {"money pay", "session open"} <= {method["call"] for method in describe_methods()}
+        parse_call(library_abi(), "money", "steal", [])
+    assert {"money pay", "session open"} <= {method["call"] for method in describe_methods(library_abi())}

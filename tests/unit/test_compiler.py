@@ -90,6 +90,9 @@ MODULE: dict[str, tuple[int, str, str]] = {
     "class A(Codes):\n    X = 0, 'none'": (5, "a code is a number from 1 to 999 and a sentence", "*"),
     "class A(Codes):\n    X = 1": (5, "a code is a number from 1 to 999 and a sentence", "*"),
     "class A(Enum):\n    x: U8": (5, "an enum lists its values", "OPEN = 1"),
+    "class A(Enum):\n    open = 1": (5, "open: the names of an enum are in capitals, each once", "OPEN = 1"),
+    "class A(Enum):\n    X = 1\n    X = 2": (5, "X: the names of an enum are in capitals, each once", "OPEN = 1"),
+    "class A(Struct):\n    _x: U8": (5, "the name _x begins with _", "*"),
     "class A(Enum):\n    X = 1\n    Y = 3": (1, "the values of an enum are consecutive numbers", ""),
     "class A(Enum):\n    '''None.'''": (1, "the values of an enum are consecutive numbers", ""),
     "class A(Interface):\n    x = 1": (1, "an interface lists methods only", ""),
@@ -148,8 +151,8 @@ def test_F20_what_is_wrong_with_a_declaration(text):
     column, message, hint = MODULE[text]
     found, *more = flaws(HEAD + text + "\n")
     assert not more
-    second = message.startswith(("the name f", "a struct lists", "a code is", "an enum lists"))
-    line = LINES + (3 if message.startswith("the name f") else 2 if second else 1)
+    second = message.startswith(("the name f", "a struct lists", "a code is", "an enum lists", "the name _x", "open:"))
+    line = LINES + (3 if message.startswith(("the name f", "X:")) else 2 if second else 1)
     assert (found.line, found.column, found.message) == (line, column, message)
     assert hint in ("*", found.hint)
     assert (hint == "*") <= bool(found.hint)

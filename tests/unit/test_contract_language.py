@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from contracts.compiler.compiler import compile_verified
+from ledger.codec import encode
 
 PAGE = Path(__file__).parents[2] / "docs" / "contract-language.md"
 
@@ -18,4 +19,5 @@ def test_F20_the_tutorial_s_contract_compiles_to_the_hash_that_it_prints():
     verified = compile_verified(tutorial(), "feeder.py")
     page = PAGE.read_text(encoding="utf-8")
     assert f"hash {verified.hash.hex()[:8]}" in page
+    assert f"{len(encode(verified.program)):,} bytes" in page
     assert [method.name for method in verified.program.methods] == ["announce", "confirm", "end"]

@@ -8,8 +8,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from contracts.bill import behaviour_score, make_bill, make_coarse_bill
-from contracts.codes import Code
 from contracts.host import Failure
 from contracts.records.registry import PileKind
 from contracts.records.session import Agreed
@@ -18,6 +16,8 @@ from ledger.charging import BorderReading
 from ledger.codec import decode, encode
 from ledger.tariff import PRICE_E4_MAX, Tariff, borders, is_well_formed, period_at
 from tests.consortium import HOUR, T0, key
+from tests.oracles.bill import behaviour_score, make_bill, make_coarse_bill
+from tests.oracles.codes import Code
 from tests.vm.twins import MACHINES, drawn_periods, drawn_tariff
 
 MINUTE = 60_000

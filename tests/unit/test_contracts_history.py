@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contracts import views
-from contracts.codes import describe
 from contracts.records.money import HOLDS
 from ledger.charging import BorderReading, Reading, ReadingReason, SignedReading, reading_digest
 from ledger.codec import encode
 from tests.consortium import HOUR, NAMES, OPERATORS, PERIODS, Call, Chain, consortium, genesis, key, signer
+from tests.oracles.codes import describe
 from tests.oracles.money_oracle import MINUTE, Oracle, border_times, segments
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from contracts.codes import Code
 from devices.pile_parts import Contactor
 from node.demo import faults
 from node.demo.city import HOUR_MS, Car
@@ -17,14 +16,14 @@ from node.demo.faults import Faults, count_lost
 from node.demo.fleet import Charger
 from node.demo.parking import Parking
 from node.demo.percentiles import percentiles
-from node.demo.plan import Wish
+from node.demo.plan import Refusal, Wish
 from node.demo.summary import asked_and_got, obtainable_wh
 from node.demo.verdict import limits, problems
 from node.storage.reader import Place
 
 CAR = Car("c1", 0, HOUR_MS, 5_000, 6_600)
 HONEST = Wish("d", "SGCC", "p", CAR, 1)
-BAD = Wish("d", "SGCC", "p", CAR, 1, Code.OVERSPENT)
+BAD = Wish("d", "SGCC", "p", CAR, 1, Refusal.OVERSPENT)
 SPEED = 480
 
 

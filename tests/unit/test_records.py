@@ -1,80 +1,51 @@
 """The node's own types for tables of the library: the same tables, and the same types to the last bound."""
 
-from enum import IntEnum
-from types import ModuleType
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import pytest
-from msgspec import inspect
+from msgspec import Meta
 
-from contracts.host import Table
-from contracts.records import governance, identity, money, registry, session, tariff
-from contracts.vm.program import Program, TableDef
-from contracts.vm.types import Bool, Bytes, Int, List, Optional, Struct, Text, Type
-from tests.vm.swap import linked_of
-
-MODULES = {
-    "identity": identity,
-    "money": money,
-    "registry": registry,
-    "tariff": tariff,
-    "session": session,
-    "governance": governance,
-}
+from contracts.records.shapes import TABLES, misfits, shape_of_python
+from contracts.vm.program import Program
+from contracts.vm.types import Int
+from ledger.errors import OurError
+from node.library import NUMBERS, program_of
 
 
-def shape_of_program(program: Program, declared: Type) -> object:
-    """A type of a program without places."""
-    match declared:
-        case Struct(struct):
-            return tuple(
-                (field.name, shape_of_program(program, field.type)) for field in program.structs[struct].fields
-            )
-        case Optional(struct):
-            return "or nothing", shape_of_program(program, Struct(struct))
-        case List(item, low, high):
-            return "list", shape_of_program(program, item), low, high
-    return declared
-
-
-def shape_of_python(described: Any) -> object:
-    """A Python type in the same words."""
-    match described:
-        case inspect.BoolType():
-            return Bool()
-        case inspect.IntType(ge=int(low), le=int(high)):
-            return Int(low, high)
-        case inspect.EnumType(cls=enum) if issubclass(enum, IntEnum):
-            return Int(int(min(enum)), int(max(enum)))
-        case inspect.BytesType(min_length=low, max_length=int(high)):
-            return Bytes(low or 0, high)
-        case inspect.StrType(min_length=low, max_length=int(high)):
-            return Text(low or 0, high)
-        case inspect.VarTupleType(item_type=item, min_length=low, max_length=high):
-            return "list", shape_of_python(item), low or 0, high
-        case inspect.UnionType(types=(inner, inspect.NoneType())):
-            return "or nothing", shape_of_python(inner)
-        case inspect.StructType(fields=fields):
-            return tuple((field.name, shape_of_python(field.type)) for field in fields)
-    raise AssertionError(described)
-
-
-def tables_of(module: ModuleType) -> dict[str, Table[Any]]:
-    """The tables of a module by name."""
-    return {name: value for name, value in vars(module).items() if isinstance(value, Table)}
-
-
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize("name", NUMBERS)
 def test_every_table_of_the_node_has_the_types_of_the_library_s(name: str):
-    linked = linked_of(name)
-    declared: dict[str, TableDef] = {table.name: table for table in linked.program.tables}
-    for label, table in tables_of(MODULES[name]).items():
-        found = declared[label]
-        assert table.prefix == linked.contract.to_bytes(4, "big") + bytes([found.tag])
-        record = inspect.type_info(table.kind)
-        assert shape_of_python(record) == shape_of_program(linked.program, Struct(found.value)), label
+    assert misfits(NUMBERS[name], program_of(name)) == []
 
 
-def test_every_table_of_the_library_is_known_to_the_node():
-    for name, module in MODULES.items():
-        assert {table.name for table in linked_of(name).program.tables} == tables_of(module).keys()
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_table_of_the_library_is_known_to_the_node_by_its_name(name: str):
+    number = NUMBERS[name].to_bytes(4, "big")
+    known = {TABLES[number + bytes([table.tag])][0] for table in program_of(name).tables}
+    assert known == {table.name for table in program_of(name).tables}
+
+
+def money_with(struct: str, **changes: object) -> Program:
+    """The money contract with the first field of a struct changed."""
+    program = program_of("money")
+    place = next(place for place, each in enumerate(program.structs) if each.name == struct)
+    first, *others = program.structs[place].fields
+    changed = msgspec.structs.replace(
+        program.structs[place], fields=(msgspec.structs.replace(first, **changes), *others)
+    )
+    return msgspec.structs.replace(program, structs=(*program.structs[:place], changed, *program.structs[place + 1 :]))
+
+
+def test_another_bound_another_name_or_no_table_is_seen():
+    assert misfits(NUMBERS["money"], money_with("PoolDebt", type=Int(0, 2**62))) == ["POOL_DEBTS"]
+    assert misfits(NUMBERS["money"], money_with("Due", name="other")) == ["DUES"]
+    assert misfits(NUMBERS["money"], msgspec.structs.replace(program_of("money"), tables=()))[0] == "WALLETS"
+    assert misfits(900, program_of("money")) == []
+
+
+def test_a_type_without_bounds_is_our_own_fault():
+    class Unbounded(msgspec.Struct):
+        number: Annotated[int, Meta(ge=0)]
+
+    with pytest.raises(OurError, match="record-type"):
+        shape_of_python(Unbounded)

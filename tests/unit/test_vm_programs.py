@@ -9,10 +9,12 @@ from contracts.vm import tree
 from contracts.vm.program import (
     CODE_BYTES_MAX,
     CodeDef,
+    EnumDef,
     EventDef,
     ImportDef,
     MethodDef,
     NamedType,
+    Param,
     Program,
     StructDef,
     TableDef,
@@ -61,6 +63,18 @@ def structs(*fields: Type) -> Program:
     return program(PLAIN, structs=(*STRUCTS, StructDef("More", named)))
 
 
+def enums(*declared: EnumDef) -> Program:
+    """A program with enums."""
+    return program(PLAIN, enums=declared)
+
+
+def shown(declared: Type, *places: int) -> Program:
+    """A program with a field whose numbers are shown as members of the enum Digit."""
+    more = StructDef("More", (NamedType("f", declared, places or (0,)),))
+    digits = EnumDef("Digit", 0, tuple(f"N{n}" for n in range(10)))
+    return program(PLAIN, structs=(*STRUCTS, more), enums=(digits,))
+
+
 def table(*key: Type, value: int = PAIR, **changes: int | str) -> Program:
     """A program with one more table."""
     made = TableDef("MORE", 9, tuple(key), value)
@@ -84,6 +98,7 @@ LONG = {
     "imports": tuple(ImportDef(OTHER, f"m{n}", (), ()) for n in range(LISTED_MAX + 1)),
     "functions": tuple(function(name=f"f{n}") for n in range(LISTED_MAX + 1)),
     "methods": tuple(method(name=f"m{n}") for n in range(LISTED_MAX + 1)),
+    "enums": tuple(EnumDef(f"E{n}", 1, ("A",)) for n in range(LISTED_MAX + 1)),
 }
 NINES = Bytes(0, 65_536)
 
@@ -126,7 +141,20 @@ PROGRAMS: dict[str, tuple[Program, str]] = {
     "a code's name twice": (program(PLAIN, codes=(CodeDef(1, "A", ""), CodeDef(2, "A", ""))), "code name A twice"),
     "a function twice": (program(PLAIN, PLAIN, methods=()), "function run twice"),
     "a method twice": (program(PLAIN, methods=TWO_METHODS), "method go twice"),
-    "a parameter twice": (entry(DIGIT, DIGIT, params=("p", "p")), "method go: parameter p twice"),
+    "an enum twice": (enums(EnumDef("E", 1, ("A",)), EnumDef("E", 2, ("A",))), "enum E twice"),
+    "a member twice": (enums(EnumDef("E", 1, ("A", "A"))), "enum E: member A twice"),
+    "no members": (enums(EnumDef("E", 1, ())), "enum E: no members"),
+    "more members than numbers": (enums(EnumDef("E", 2**63 - 1, ("A",))), "enum E: no members, or more than numbers"),
+    "501 members": (enums(EnumDef("E", 1, tuple(f"A{n}" for n in range(501)))), "enum E: a list of 501"),
+    "an enum that there is not": (shown(DIGIT, 1), "struct More: there is no enum 1"),
+    "an enum of other numbers": (shown(Int(0, 8)), "struct More: a place that is not one of Digit's numbers"),
+    "an enum of a text": (shown(Text(0, 9)), "struct More: a place that is not one of Digit's numbers"),
+    "two enums": (shown(DIGIT, 0, 0), "struct More: a list of 2"),
+    "a parameter's enum": (
+        entry(Text(0, 9), params=(Param("p0", (0,)),)),
+        "method go: there is no enum 0",
+    ),
+    "a parameter twice": (entry(DIGIT, DIGIT, params=(Param("p"), Param("p"))), "method go: parameter p twice"),
     # ── types ──
     "a field of 128 bits": (structs(Wide()), "a number of 128 bits outside of a function's locals"),
     "a list of 128 bits": (structs(List(Wide(), 0, 1)), "too wide for a list"),
@@ -193,8 +221,11 @@ PROGRAMS: dict[str, tuple[Program, str]] = {
     "a business that there is not": (entry(business=99), "a role or type of business that there is not"),
     "too much gas": (entry(scheduled_gas=SCHEDULED_GAS_MAX + 1), "10000001 gas for a scheduled call"),
     "a device without counter": (entry(DIGIT, device=True), "without a number `counter`"),
-    "a device's counter as a text": (entry(Text(0, 9), device=True, params=("counter",)), "without a number `counter`"),
-    "a device's counter below 0": (entry(I64, device=True, params=("counter",)), "without a number `counter`"),
+    "a device's counter as a text": (
+        entry(Text(0, 9), device=True, params=(Param("counter"),)),
+        "without a number `counter`",
+    ),
+    "a device's counter below 0": (entry(I64, device=True, params=(Param("counter"),)), "without a number `counter`"),
 }
 
 
@@ -267,12 +298,15 @@ def test_F20_a_code_is_at_most_128_KiB_long():
 
 
 SOUND_PROGRAMS = {
+    "a field of an enum": shown(DIGIT),
+    "a list of an enum": shown(List(DIGIT, 0, 3)),
+    "the last numbers of 64 bits": enums(EnumDef("E", 2**63 - 2, ("A",)), EnumDef("F", -(2**63) + 1, ("A",))),
     "keys of all parts": table(Int(0, 0), Text(0, 0), Bytes(4, 4), Bytes(0, 65_536)),
     "a key of nothing": table(),
     "32 fields": structs(*[Bool()] * FIELDS_MAX),
     "a value of 512 KiB": structs(*[Bytes(0, TYPE_BYTES_MAX // 8 - 5)] * 7, Bytes(0, TYPE_BYTES_MAX // 8 - 10)),
     "a byte less than 512 KiB": structs(List(Bytes(0, 65_525), 0, 7), Bytes(0, 65_525)),
-    "a device's counter": entry(DIGIT, Int(0, 2**63 - 1), device=True, params=("x", "counter")),
+    "a device's counter": entry(DIGIT, Int(0, 2**63 - 1), device=True, params=(Param("x"), Param("counter"))),
     "all types as locals": program(function(types=[Wide(), Bool(), Optional(EMPTY), List(Optional(PAIR), 0, 3)])),
     "a method without roles": entry(roles=(), callers=()),
     "the most gas": entry(scheduled_gas=SCHEDULED_GAS_MAX),

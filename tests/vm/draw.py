@@ -15,6 +15,7 @@ from contracts.vm.program import (
     ImportDef,
     MethodDef,
     NamedType,
+    Param,
     Program,
     StructDef,
     TableDef,
@@ -95,7 +96,7 @@ class Draw(Types):
         self.functions.append(FunctionDef(f"function{position}", len(params), self.local_types, result, body))
         if method:
             number = len(self.methods)
-            names = tuple(f"p{place}" for place in range(len(params)))
+            names = tuple(Param(f"p{place}") for place in range(len(params)))
             gas = rng.choice((0, 0, 100_000))
             self.methods.append(
                 MethodDef(f"method{number}", position, names, (1,), 1, False, (OWN, OTHER), gas, "drawn")

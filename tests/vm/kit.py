@@ -20,6 +20,7 @@ from contracts.vm.program import (
     ImportDef,
     MethodDef,
     NamedType,
+    Param,
     Program,
     StructDef,
     TableDef,
@@ -85,7 +86,7 @@ def function(
 
 def method(function: int = 0, params: Sequence[str] = (), **changes: Any) -> MethodDef:
     """A method."""
-    made = MethodDef("go", function, tuple(params), (1,), 1, False, (OWN, OTHER), 0, "")
+    made = MethodDef("go", function, tuple(map(Param, params)), (1,), 1, False, (OWN, OTHER), 0, "")
     return msgspec.structs.replace(made, **changes)
 
 

@@ -7,13 +7,10 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from contracts import margin, money, views
-from contracts.catalogue import METHODS
-from contracts.codes import describe
+from contracts import views
 from contracts.contract import Method
 from contracts.genesis import ConsortiumParameters
 from contracts.host import SYSTEM, Failure, Host
-from contracts.identity import CompanyArgs, OpenWalletArgs
 from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, SESSION
 from contracts.records import money as records
 from contracts.records.session import SESSIONS, State
@@ -23,6 +20,10 @@ from ledger.charging import BorderReading
 from ledger.codec import Wire
 from ledger.units import I64_MAX, U32_MAX
 from tests.consortium import NAMES, OPERATORS, Call, Chain, consortium, genesis, key
+from tests.oracles import margin, money
+from tests.oracles.catalogue import METHODS
+from tests.oracles.codes import describe
+from tests.oracles.identity import CompanyArgs, OpenWalletArgs
 from tests.vm.swap import linked_of, running
 
 Methods = dict[tuple[int, str], Method]
@@ -67,10 +68,9 @@ class Pair:
     def block(self, *calls: Call) -> None:
         """Execute one block on both and compare all that is left of it."""
         transactions = [self.twin.transaction(call) for call in calls]
-        with running(TWIN):
+        with running(METHODS):
             ours = self.twin.run(transactions)
-        with running(MACHINE):
-            theirs = self.other.run(transactions)
+        theirs = self.other.run(transactions)
         told: list[Any] = [*calls, *["scheduled"] * (len(ours) - len(calls))]
         for call, one, other in zip(told, ours, theirs, strict=True):
             assert replace(one, gas_used=0) == replace(other, gas_used=0), (call, describe(other.code))

@@ -1,46 +1,34 @@
-"""Run library contracts on the machine in place of their Python twins: `pytest --vm money,identity …`."""
+"""Run a chain by other methods than its own: by the oracles, or by methods made for a test."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 
-from contracts.catalogue import BY_NAME, METHODS
-from contracts.compiler.compiler import compile_verified
+from contracts import executor
 from contracts.contract import Method
-from contracts.vm.entry import methods_of
-from contracts.vm.generator import functions
+from contracts.host import StateReader
 from contracts.vm.link import Linked
+from contracts.vm.verifier import verify
+from ledger.codec import encode
+from node.library import NUMBERS, program_of
 
-LIBRARY = Path(__file__).parents[2] / "contracts" / "library"
+Methods = Mapping[tuple[int, str], Method]
 
 
 @contextmanager
-def running(methods: Mapping[tuple[int, str], Method]) -> Iterator[None]:
-    """Have these methods be the chain's for a while."""
-    before = dict(METHODS)
-    METHODS.update(methods)
+def running(methods: Methods) -> Iterator[None]:
+    """Have these methods rule every chain for a while, beside those of the chain that they leave."""
+    before = vars(executor)["methods_at"]
+
+    def both(state: StateReader, height: int) -> Methods:
+        return {**before(state, height), **methods}
+
+    vars(executor)["methods_at"] = both
     try:
         yield
     finally:
-        METHODS.update(before)
+        vars(executor)["methods_at"] = before
 
 
 def linked_of(name: str) -> Linked:
     """A contract of the library at its number."""
-    text = (LIBRARY / f"{name}.py").read_text(encoding="utf-8")
-    return Linked(compile_verified(text, f"{name}.py"), BY_NAME[name].number)
-
-
-def swap(name: str) -> None:
-    """Have a contract of the library run by the generated code of its text."""
-    linked = linked_of(name)
-    twin = {key: method for key, method in METHODS.items() if key[0] == linked.contract}
-    found = methods_of(linked, functions(linked))
-    assert found.keys() == twin.keys(), found.keys() ^ twin.keys()
-    for key, method in found.items():
-        old = twin[key]
-        ours = (method.branch, method.expiry_class, method.business, method.roles, method.callers)
-        theirs = (old.branch, old.expiry_class, old.business, tuple(sorted(old.roles)), tuple(sorted(old.callers)))
-        if old.roles or old.callers:
-            assert ours == theirs, (key, ours, theirs)
-        METHODS[key] = method
+    return Linked(verify(encode(program_of(name))), NUMBERS[name])

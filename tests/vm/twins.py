@@ -8,13 +8,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from contracts import registry, session, tariff
-from contracts.catalogue import METHODS
-from contracts.codes import describe
 from contracts.contract import Method, Role
 from contracts.genesis import CompanySetup, ConsortiumParameters, PileSetup
 from contracts.host import Failure, Host
-from contracts.identity import CompanyArgs
 from contracts.memory import MemoryState
 from contracts.numbers import GOVERNANCE, TARIFF
 from contracts.vm.entry import methods_of
@@ -23,6 +19,10 @@ from ledger.codec import decode, encode
 from ledger.tariff import PRICE_E4_MAX, Period, Tariff
 from ledger.transaction import Transaction
 from tests.consortium import HOUR, T0, Call, Chain, consortium, genesis, key, pile
+from tests.oracles import registry, session, tariff
+from tests.oracles.catalogue import METHODS
+from tests.oracles.codes import describe
+from tests.oracles.identity import CompanyArgs
 from tests.vm.swap import linked_of, running
 
 Methods = dict[tuple[int, str], Method]
@@ -80,10 +80,9 @@ class Pair:
     def block(self, calls: list[tuple[Call, Transaction]], after_ms: int) -> None:
         """Execute one block on both and compare all that is left of it."""
         transactions = [transaction for _, transaction in calls]
-        with running(TWIN):
+        with running(METHODS):
             ours = self.twin.run(transactions, after_ms)
-        with running(MACHINE):
-            theirs = self.other.run(transactions, after_ms)
+        theirs = self.other.run(transactions, after_ms)
         told: list[Any] = [call for call, _ in calls]
         told += ["scheduled"] * (len(ours) - len(told))
         for call, one, other in zip(told, ours, theirs, strict=True):
@@ -97,15 +96,14 @@ class Pair:
         """Whether a company has no region: the code, by both."""
         found = set()
         for methods in (TWIN, MACHINE):
-            with running(methods):
-                host = Host(self.twin.state, METHODS, bytes(32), 1, self.twin.now_ms)
-                host.begin(bytes(32), bytes(4), 10**8)
-                host.contract = GOVERNANCE
-                try:
-                    host.call(TARIFF, "check_no_region", CompanyArgs(company))
-                    found.add(0)
-                except Failure as failure:
-                    found.add(failure.code)
+            host = Host(self.twin.state, METHODS | methods, bytes(32), 1, self.twin.now_ms)
+            host.begin(bytes(32), bytes(4), 10**8)
+            host.contract = GOVERNANCE
+            try:
+                host.call(TARIFF, "check_no_region", CompanyArgs(company))
+                found.add(0)
+            except Failure as failure:
+                found.add(failure.code)
         assert len(found) == 1, (company, found)
         return found.pop()
 

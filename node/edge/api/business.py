@@ -4,6 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
+from contracts.abi import abi_at
 from ledger.errors import ClientError
 from node.edge import chain_views
 from node.edge.api import parameters, shapes
@@ -90,9 +91,21 @@ async def session(
     )
 
 
+async def contract(
+    services: Services, request: web.Request, wanted: parameters.ContractParameters
+) -> shapes.ContractText:
+    """The text that rules now, for everybody to read."""
+    with services.ledger.snapshot() as snapshot:
+        found = chain_views.contract(snapshot, wanted.number, snapshot.height + 1)
+    if found is None:
+        raise ClientError("contract-unknown", f"no contract has the number {wanted.number}; /v1/contracts lists them")
+    return shapes.ContractText(**found)
+
+
 async def contracts(services: Services, request: web.Request, wanted: NoParameters) -> shapes.Contracts:
     """Contracts with their methods, arguments, branches and events."""
-    return shapes.Contracts(chain_views.contracts())
+    with services.ledger.snapshot() as snapshot:
+        return shapes.Contracts(chain_views.contracts(abi_at(snapshot, snapshot.height + 1)))
 
 
 def _session(row: Any) -> shapes.Session:

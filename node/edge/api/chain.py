@@ -6,6 +6,7 @@ from typing import Any
 from aiohttp import web
 
 import node
+from contracts.abi import Abi
 from ledger.block import Receipt, header_hash
 from ledger.codec import decode_trusted, encode
 from ledger.errors import ClientError
@@ -83,7 +84,7 @@ async def block(services: Services, request: web.Request, wanted: parameters.Hei
     """One block with its transactions' outcomes."""
     found = services.blocks.get(wanted.height)
     rows = [
-        _transaction_row(raw, receipt)
+        _transaction_row(found.abi, raw, receipt)
         for raw, receipt in zip(found.raws, found.receipts, strict=False)  # scheduled calls' receipts come behind
     ]
     failed = sum(1 for receipt in found.receipts if receipt.code)
@@ -150,13 +151,13 @@ def _told(height: int | None) -> int | None:
     return None if height is None or height < 0 else height
 
 
-def _transaction_row(raw: bytes, receipt: Receipt) -> dict[str, Any]:
+def _transaction_row(abi: Abi, raw: bytes, receipt: Receipt) -> dict[str, Any]:
     body = decode_trusted(Body, decode_trusted(Signed, raw).body)
     return {
         "id": receipt.call_id.hex(),
-        "contract": chain_views.contract_name(body.contract),
+        "contract": abi.contract_name(body.contract),
         "method": body.method,
         "sender": body.sender.hex(),
         "code": receipt.code,
-        "code_name": chain_views.code_name(receipt.code),
+        "code_name": abi.describe_code(receipt.code)[0],
     }

@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from contracts.deployment import NUMBER_MAX
+
 HexHash = Annotated[str, Meta(pattern="^[0-9a-f]{64}$", description="32 bytes in lower-case hex")]
 HexKey = Annotated[
     str, Meta(pattern="^(01[0-9a-f]{64}|02[0-9a-f]{128})$", description="public key: scheme byte and point, in hex")
@@ -62,6 +64,12 @@ class HeightParameters(Parameters):
     """Of one block."""
 
     height: Height
+
+
+class ContractParameters(Parameters):
+    """Of one contract."""
+
+    number: Annotated[int, Meta(ge=1, le=NUMBER_MAX)]
 
 
 class StateParameters(Parameters):

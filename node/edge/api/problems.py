@@ -21,6 +21,7 @@ _STATUS = {
     "transaction-unknown": 404,
     "account-unknown": 404,
     "session-unknown": 404,
+    "contract-unknown": 404,
     "method-not-allowed": 405,
     "transaction-seen": 409,
     "rate-limit": 429,

@@ -343,6 +343,18 @@ class SessionEvent(Shape):
     """The event's fields."""
 
 
+class ContractText(Shape):
+    """A contract's code and the text that it was made of: compile the text, and the hash is the code's."""
+
+    number: int
+    name: str
+    code_hash: str
+    code: str
+    text: str
+    versions: list[dict[str, Any]]
+    """From which height on which code rules, rules no more, or will rule."""
+
+
 class Contracts(Shape):
     """Contracts with their methods, argument fields and events."""
 

@@ -170,6 +170,16 @@ ROUTES = (
     ),
     Route(
         "GET",
+        "/v1/contracts/{number}",
+        "getContract",
+        "A contract's text and code, and its versions",
+        "business",
+        parameters.ContractParameters,
+        shapes.ContractText,
+        business.contract,
+    ),
+    Route(
+        "GET",
         "/v1/stream/blocks",
         "streamBlocks",
         "Blocks as they are sealed; resume with Last-Event-ID or after",

@@ -9,6 +9,7 @@ import msgspec
 from aiohttp import web
 
 from contracts import executor
+from contracts.abi import abi_at
 from ledger.codec import decode_trusted, encode
 from ledger.errors import ClientError
 from ledger.readable import readable
@@ -59,14 +60,15 @@ async def simulate(services: Services, request: web.Request, wanted: parameters.
     with services.ledger.snapshot() as snapshot:
         height, now_ms = snapshot.height, snapshot.head.tip.time_ms + 1
         done = executor.simulate(snapshot, services.genesis.hash(), height + 1, now_ms, transaction)
+        abi = abi_at(snapshot, height + 1)
     receipt = done.receipt
     return shapes.Simulation(
         height=height,
         code=receipt.code,
-        code_name=chain_views.code_name(receipt.code),
+        code_name=abi.describe_code(receipt.code)[0],
         gas_used=receipt.gas_used,
         changed_keys=done.changed_keys,
-        events=[chain_views.event(event) for event in receipt.events],
+        events=[chain_views.event(abi, event) for event in receipt.events],
     )
 
 
@@ -88,18 +90,19 @@ async def transactions(
     """Transactions that one key sent, newest first."""
     before = parse_cursor(wanted.before) if wanted.before else None
     rows = await services.read_model.transactions(bytes.fromhex(wanted.sender), before, wanted.limit)
-    page = [
-        shapes.TransactionRow(
-            row.id.hex(),
-            f"{row.height}-{row.index}",
-            row.time_ms,
-            chain_views.contract_name(row.contract),
-            row.method,
-            row.code,
-            chain_views.code_name(row.code),
-        )
-        for row in rows
-    ]
+    with services.ledger.snapshot() as snapshot:
+        page = [
+            shapes.TransactionRow(
+                row.id.hex(),
+                f"{row.height}-{row.index}",
+                row.time_ms,
+                (abi := abi_at(snapshot, row.height)).contract_name(row.contract),
+                row.method,
+                row.code,
+                abi.describe_code(row.code)[0],
+            )
+            for row in rows
+        ]
     return shapes.TransactionPage(page, page[-1].cursor if len(page) == wanted.limit else None)
 
 
@@ -120,12 +123,12 @@ def sealed_transaction(services: Services, height: int, index: int) -> shapes.Se
         index=index,
         time_ms=block.header.time_ms,
         code=receipt.code,
-        code_name=chain_views.code_name(receipt.code),
+        code_name=block.abi.describe_code(receipt.code)[0],
         raw=raw.hex(),
-        transaction=readable(body) | {"arguments": chain_views.arguments(body)},
+        transaction=readable(body) | {"arguments": chain_views.arguments(block.abi, body)},
         receipt_raw=block.receipts_raw[index].hex(),
         receipt=readable(receipt),
-        events=[chain_views.event(event) for event in receipt.events],
+        events=[chain_views.event(block.abi, event) for event in receipt.events],
         proof=proof,
     )
 

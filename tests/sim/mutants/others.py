@@ -1,8 +1,8 @@
 """Bugs beside the traps: of the disk, of the replay window, of the contracts."""
 
 from consensus import checkpoint, normal, recovery, replay, view_change
-from contracts import money
 from node.engine import Engine
+from tests.sim.application import Contracts
 from tests.sim.mutants.edit import Edit, Mutant
 
 OTHERS = (
@@ -85,7 +85,13 @@ OTHERS = (
     Mutant(
         "free-payments",
         "whoever pays keeps the money",
-        (Edit(money.pay, "Wallet(payer.home, payer.balance_fen - amount_fen)", "payer"),),
+        (
+            Edit(
+                Contracts._consortium,
+                "contracts()",
+                'contracts("money", "Wallet(payer.home, payer.balance_fen - amount_fen)", "payer")',
+            ),
+        ),
         "I4",
         16,
     ),

@@ -10,16 +10,17 @@
 
 from msgspec.structs import replace
 
-from contracts.books import book_of, settle_claim
-from contracts.codes import Code
 from contracts.contract import Role
 from contracts.host import ITERATE_MAX, SYSTEM, Host
-from contracts.identity import CompanyArgs
-from contracts.money import CONTRACT
 from contracts.numbers import GOVERNANCE
 from contracts.records.money import BOOK_FEN_MAX, BOOKS, FINE_DEBTS, POOL_DEBTS, SETTINGS, Book, FineDebt, PoolDebt
 from ledger.codec import Wire
 from ledger.units import U32, U63, Name
+from tests.oracles.books import book_of, settle_claim
+from tests.oracles.codes import Code
+from tests.oracles.contract import fail
+from tests.oracles.identity import CompanyArgs
+from tests.oracles.money import CONTRACT
 
 
 class ConfirmArgs(Wire):
@@ -87,10 +88,10 @@ def confirm_payment(host: Host, args: ConfirmArgs) -> None:
     """A company confirms real money received on its claim; the debtor gets that much headroom back."""
     creditor = host.company or ""
     if args.amount_fen == 0:
-        host.fail(Code.AMOUNT_ZERO)
+        fail(Code.AMOUNT_ZERO)
     book_of(host, args.debtor)
     if args.amount_fen - book_of(host, creditor).cash_fen > BOOK_FEN_MAX:
-        host.fail(Code.AMOUNT_TOO_LARGE)
+        fail(Code.AMOUNT_TOO_LARGE)
     settle_claim(host, args.debtor, creditor, args.amount_fen)
     host.emit(_CLAIM_PAID, ClaimPaid(args.debtor, creditor, args.amount_fen))
 
@@ -101,9 +102,9 @@ def deposit_margin(host: Host, args: MarginArgs) -> None:
     amount_fen = args.collateral_fen + args.pool_fen
     book = book_of(host, args.company)
     if amount_fen == 0 or args.rewards_fen:
-        host.fail(Code.AMOUNT_ZERO)
+        fail(Code.AMOUNT_ZERO)
     if amount_fen - book.deposited_fen > BOOK_FEN_MAX:
-        host.fail(Code.AMOUNT_TOO_LARGE)
+        fail(Code.AMOUNT_TOO_LARGE)
     book = replace(
         book,
         deposited_fen=book.deposited_fen - amount_fen,
@@ -124,15 +125,15 @@ def release_margin(host: Host, args: MarginArgs) -> None:
     book = book_of(host, args.company)
     amount_fen = args.collateral_fen + args.pool_fen + args.rewards_fen
     if amount_fen == 0:
-        host.fail(Code.AMOUNT_ZERO)
+        fail(Code.AMOUNT_ZERO)
     if host.now_ms < book.locked_until_ms:
-        host.fail(Code.MARGIN_LOCKED)
+        fail(Code.MARGIN_LOCKED)
     if (
         args.collateral_fen > max(book.headroom_fen, 0)
         or args.pool_fen > book.pool_fen
         or args.rewards_fen > book.rewards_fen
     ):
-        host.fail(Code.MARGIN_TOO_SMALL)
+        fail(Code.MARGIN_TOO_SMALL)
     book = replace(
         book,
         deposited_fen=book.deposited_fen + amount_fen,
@@ -175,7 +176,7 @@ def close_book(host: Host, args: CloseArgs) -> None:
     # Not its cash: with nothing owed either way that is what it earned, and its own.
     open_fen = (book.wallets_fen, book.held_fen, book.due_fen, book.owed_fen, book.reserved_fen, book.pool_debt_fen)
     if any(open_fen) or host.iterate(FINE_DEBTS, args.company.encode() + b"\0", 1):
-        host.fail(Code.NOT_SETTLED)
+        fail(Code.NOT_SETTLED)
     host.put(BOOKS, args.company.encode(), replace(book, locked_until_ms=args.locked_until_ms))
 
 

@@ -11,10 +11,8 @@ from typing import Annotated
 from msgspec import Meta
 from msgspec.structs import replace
 
-from contracts.codes import Code
-from contracts.contract import Business, Contract, Role
+from contracts.contract import Business, Role
 from contracts.host import Host
-from contracts.identity import AccountArgs, DeviceKeyArgs, KeyArgs
 from contracts.numbers import IDENTITY, REGISTRY, SESSION
 from contracts.records.registry import (
     CONNECTORS_MAX,
@@ -33,6 +31,9 @@ from contracts.records.registry import (
 from ledger.codec import Wire
 from ledger.transaction import Branch
 from ledger.units import U32, U63, Hash, Name, PublicKey, Signature
+from tests.oracles.codes import Code
+from tests.oracles.contract import Contract, fail
+from tests.oracles.identity import AccountArgs, DeviceKeyArgs, KeyArgs
 
 CONTRACT = Contract(REGISTRY, "registry", Business.IDENTITY, Branch.IDENTITY)
 
@@ -151,14 +152,14 @@ def register(host: Host, args: RegisterArgs) -> None:
     """An operator registers a pile of its own or of an owner whom it serves: out of service and unverified at first."""
     pile = args.pile
     if min(pile.name) < " ":
-        host.fail(Code.PILE_NAME_MALFORMED)
+        fail(Code.PILE_NAME_MALFORMED)
     name = pile.name.encode()
     if pile.operator != host.company:
-        host.fail(Code.NOT_PILE_OPERATOR)
+        fail(Code.NOT_PILE_OPERATOR)
     if not is_consistent(pile, args.registers_wh) or pile.meter_state is not MeterState.UNVERIFIED:
-        host.fail(Code.PILE_MALFORMED)
+        fail(Code.PILE_MALFORMED)
     if host.get(PILES, name) is not None:
-        host.fail(Code.PILE_EXISTS)
+        fail(Code.PILE_EXISTS)
     check_no_device(host, KeyArgs(pile.public_key))
     host.call(IDENTITY, "check_device_key", DeviceKeyArgs(pile.operator, pile.public_key, args.proof))
     if pile.kind is PileKind.PRIVATE:
@@ -174,9 +175,9 @@ def inspect(host: Host, args: InspectArgs) -> None:
     """A lab writes down what it found at an idle pile: whether its meters are right, and where they stand."""
     pile, state = _find(host, args.pile)
     if len(args.registers_wh) != pile.connectors:
-        host.fail(Code.PILE_MALFORMED)
+        fail(Code.PILE_MALFORMED)
     if any(connector.session for connector in state.connectors):
-        host.fail(Code.CONNECTOR_TAKEN)
+        fail(Code.CONNECTOR_TAKEN)
     host.put(PILES, args.pile.encode(), replace(pile, meter_state=args.meter_state))
     connectors = tuple(Connector(b"", register_wh, False) for register_wh in args.registers_wh)
     host.put(STATES, args.pile.encode(), replace(state, connectors=connectors))
@@ -188,7 +189,7 @@ def set_service(host: Host, args: ServiceArgs) -> None:
     """A pile's operator takes it in or out of service; a session in progress goes on."""
     pile, state = _find(host, args.pile)
     if pile.operator != host.company:
-        host.fail(Code.NOT_PILE_OPERATOR)
+        fail(Code.NOT_PILE_OPERATOR)
     host.put(STATES, args.pile.encode(), replace(state, in_service=args.in_service))
     host.emit(_SERVICE_SET, PileServiceSet(args.pile, args.in_service))
 
@@ -198,7 +199,7 @@ def share(host: Host, args: ShareArgs) -> None:
     """A private pile's owner opens it to others or closes it."""
     pile, state = _find(host, args.pile)
     if not pile.owner or pile.owner != host.caller:
-        host.fail(Code.NOT_PILE_OWNER)
+        fail(Code.NOT_PILE_OWNER)
     host.put(STATES, args.pile.encode(), replace(state, shared=args.shared))
     host.emit(_SHARED, PileShared(args.pile, args.shared))
 
@@ -208,15 +209,15 @@ def take(host: Host, args: TakeArgs) -> Pile:
     """A session opens at a connector: the pile works, its meter counts, its owner agrees, and the connector is free."""
     pile, state = _find(host, args.pile)
     if not state.in_service or (not state.shared and args.driver != pile.owner):
-        host.fail(Code.PILE_OUT_OF_SERVICE)
+        fail(Code.PILE_OUT_OF_SERVICE)
     unverified_agreed = (
         pile.meter_state is MeterState.UNVERIFIED and pile.kind is PileKind.PRIVATE and args.accept_unverified
     )
     if pile.meter_state is not MeterState.VERIFIED and not unverified_agreed:
-        host.fail(Code.METER_UNVERIFIED)
+        fail(Code.METER_UNVERIFIED)
     connector = _connector(host, state, args.connector)
     if connector.session:
-        host.fail(Code.CONNECTOR_TAKEN)
+        fail(Code.CONNECTOR_TAKEN)
     _put_connector(host, pile.name, state, args.connector, replace(connector, session=args.session))
     return pile
 
@@ -228,7 +229,7 @@ def begin(host: Host, args: BeginArgs) -> None:
     connector = _connector(host, state, args.connector)
     above = args.meter_wh > connector.register_wh and connector.register_open
     if args.meter_wh != connector.register_wh and not above:
-        host.fail(Code.READING_GAP)
+        fail(Code.READING_GAP)
     begun = replace(connector, register_wh=args.meter_wh, register_open=False)
     if begun != connector:
         _put_connector(host, args.pile, state, args.connector, begun)
@@ -251,7 +252,7 @@ def free(host: Host, args: FreeArgs) -> bytes:
 def check_no_device(host: Host, args: KeyArgs) -> None:
     """Whether a key is no device's, for the identity contract, which gives keys to companies and accounts."""
     if host.get(DEVICES, args.key) is not None:
-        host.fail(Code.DEVICE_KEY_TAKEN)
+        fail(Code.DEVICE_KEY_TAKEN)
 
 
 # ── shared with genesis ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -260,20 +261,20 @@ def check_no_device(host: Host, args: KeyArgs) -> None:
 def _find(host: Host, name: str) -> tuple[Pile, PileState]:
     pile = host.get(PILES, name.encode())
     if pile is None:
-        host.fail(Code.PILE_UNKNOWN)
+        fail(Code.PILE_UNKNOWN)
     return pile, _state(host, name)
 
 
 def _state(host: Host, name: str) -> PileState:
     state = host.get(STATES, name.encode())
     if state is None:
-        host.fail(Code.PILE_UNKNOWN)
+        fail(Code.PILE_UNKNOWN)
     return state
 
 
 def _connector(host: Host, state: PileState, number: int) -> Connector:
     if not 1 <= number <= len(state.connectors):
-        host.fail(Code.CONNECTOR_UNKNOWN)
+        fail(Code.CONNECTOR_UNKNOWN)
     return state.connectors[number - 1]
 
 

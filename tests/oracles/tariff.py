@@ -6,10 +6,8 @@ in force and one may wait. A region belongs to the grid company of its tariffs; 
 a new region to its first.
 """
 
-from contracts.codes import Code
-from contracts.contract import Business, Contract, Role
+from contracts.contract import Business, Role
 from contracts.host import Host
-from contracts.identity import CompanyArgs, RoleArgs
 from contracts.numbers import GOVERNANCE, IDENTITY, SESSION, TARIFF
 from contracts.records.tariff import (
     CAPS,
@@ -30,6 +28,9 @@ from ledger.errors import OurError
 from ledger.tariff import Tariff, is_well_formed
 from ledger.transaction import Branch
 from ledger.units import U63, Name
+from tests.oracles.codes import Code
+from tests.oracles.contract import Contract, fail
+from tests.oracles.identity import CompanyArgs, RoleArgs
 
 CONTRACT = Contract(TARIFF, "tariff", Business.CHARGING, Branch.GOVERNANCE)
 
@@ -113,20 +114,20 @@ def publish(host: Host, args: PublishArgs) -> None:
     """
     tariff = args.tariff
     if min(tariff.region) < " ":
-        host.fail(Code.REGION_NAME_MALFORMED)
+        fail(Code.REGION_NAME_MALFORMED)
     region = tariff.region.encode()
     plan = host.get(PLANS, region)
     if not host.call(IDENTITY, "has_role", RoleArgs(host.company or "", Role.REGULATOR)):
         _check_owner(host, tariff, plan)
     elif not host.call(IDENTITY, "has_role", RoleArgs(tariff.grid, Role.GRID)):
-        host.fail(Code.GRID_COMPANY_UNKNOWN)
+        fail(Code.GRID_COMPANY_UNKNOWN)
     if not is_well_formed(tariff):
-        host.fail(Code.TARIFF_MALFORMED)
+        fail(Code.TARIFF_MALFORMED)
     if plan is None and len(host.iterate(PLANS, b"", REGIONS_MAX)) == REGIONS_MAX:
-        host.fail(Code.REGIONS_TOO_MANY)
+        fail(Code.REGIONS_TOO_MANY)
     start_ms = tariff.effective_from_ms
     if start_ms < host.now_ms + _settings(host).notice_ms:
-        host.fail(Code.TARIFF_NOTICE)
+        fail(Code.TARIFF_NOTICE)
     host.put(PLANS, region, Plan(in_force_from(plan, host.now_ms) if plan else start_ms, start_ms))
     host.put(TARIFFS, tariff_key(tariff.region, start_ms), tariff)
     host.emit(_PUBLISHED, TariffPublished(tariff))
@@ -140,7 +141,7 @@ def set_fee(host: Host, args: FeeArgs) -> None:
         args.fee.service_price_e4 > caps.service_price_e4_max
         or args.fee.occupancy_fen_per_minute > caps.occupancy_fen_per_minute_max
     ):
-        host.fail(Code.PRICE_ABOVE_CAP)
+        fail(Code.PRICE_ABOVE_CAP)
     operator = host.company or ""
     host.put(FEES, operator.encode(), args.fee)
     host.emit(_FEE_SET, FeeSet(operator, args.fee))
@@ -158,10 +159,10 @@ def terms(host: Host, args: TermsArgs) -> Terms:
     """What a session that opens now is billed by."""
     plan = host.get(PLANS, args.region.encode())
     if plan is None or in_force_from(plan, host.now_ms) > host.now_ms:
-        host.fail(Code.REGION_UNKNOWN)
+        fail(Code.REGION_UNKNOWN)
     fee = host.get(FEES, args.operator.encode())
     if fee is None:
-        host.fail(Code.FEE_UNKNOWN)
+        fail(Code.FEE_UNKNOWN)
     return Terms(in_force_from(plan, host.now_ms), fee)
 
 
@@ -170,7 +171,7 @@ def find(host: Host, args: TariffArgs) -> Tariff:
     """The tariff that a session opened under."""
     tariff = host.get(TARIFFS, tariff_key(args.region, args.tariff_from_ms))
     if tariff is None:
-        host.fail(Code.REGION_UNKNOWN)
+        fail(Code.REGION_UNKNOWN)
     return tariff
 
 
@@ -179,17 +180,17 @@ def check_no_region(host: Host, args: CompanyArgs) -> None:
     """Whether a company may leave: sessions of its regions would owe energy to nobody."""
     for region, plan in host.iterate(PLANS, b"", REGIONS_MAX):
         if args.company in _grids(host, region.decode(), plan):
-            host.fail(Code.GRID_COMPANY_NEEDED)
+            fail(Code.GRID_COMPANY_NEEDED)
 
 
 def _check_owner(host: Host, tariff: Tariff, plan: Plan | None) -> None:
     """Whether the sender publishes its own prices in a region whose tariffs, in force and waiting, are its own."""
     if tariff.grid != host.company:
-        host.fail(Code.NOT_GRID_COMPANY)
+        fail(Code.NOT_GRID_COMPANY)
     if plan is None:
-        host.fail(Code.REGION_OF_ANOTHER)
+        fail(Code.REGION_OF_ANOTHER)
     if _grids(host, tariff.region, plan) != {host.company}:
-        host.fail(Code.REGION_OF_ANOTHER)
+        fail(Code.REGION_OF_ANOTHER)
 
 
 def _grids(host: Host, region: str, plan: Plan) -> set[str]:

@@ -28,7 +28,6 @@ from enum import StrEnum
 
 from msgspec.structs import replace
 
-from contracts.codes import Code
 from contracts.host import Host
 from contracts.records.money import (
     BOOKS,
@@ -37,6 +36,8 @@ from contracts.records.money import (
     Due,
     due_key,
 )
+from tests.oracles.codes import Code
+from tests.oracles.contract import fail
 
 
 class Side(StrEnum):
@@ -51,7 +52,7 @@ def book_of(host: Host, company: str) -> Book:
     """A company's book. Fails with COMPANY_UNKNOWN."""
     book = host.get(BOOKS, company.encode())
     if book is None:
-        host.fail(Code.COMPANY_UNKNOWN)
+        fail(Code.COMPANY_UNKNOWN)
     return book
 
 
@@ -79,7 +80,7 @@ def transfer(
         return
     creditor = book_of(host, creditor_name)
     if debtor.locked_until_ms or (creditor.locked_until_ms and not to_left):
-        host.fail(Code.COMPANY_LEFT)
+        fail(Code.COMPANY_LEFT)
     before = _add_due(host, debtor_name, creditor_name, amount_fen)
     after = before + amount_fen
     debtor = replace(
@@ -89,7 +90,7 @@ def transfer(
         **{debit_side.value: getattr(debtor, debit_side) - amount_fen},
     )
     if debtor.headroom_fen < 0:
-        host.fail(Code.NO_HEADROOM)
+        fail(Code.NO_HEADROOM)
     creditor = replace(
         creditor,
         due_fen=creditor.due_fen - amount_fen,
@@ -122,7 +123,7 @@ def settle_claim(host: Host, debtor: str, creditor: str, amount_fen: int) -> Non
     """
     owed = due_between(host, debtor, creditor)
     if owed < amount_fen:
-        host.fail(Code.CLAIM_TOO_SMALL)
+        fail(Code.CLAIM_TOO_SMALL)
     payer, payee = book_of(host, debtor), book_of(host, creditor)
     _add_due(host, debtor, creditor, -amount_fen)
     payer = replace(

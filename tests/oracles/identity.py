@@ -16,8 +16,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from contracts.codes import Code
-from contracts.contract import COMPANY_ROLES, Business, Contract, Role
+from contracts.contract import COMPANY_ROLES, Business, Role
 from contracts.digests import own_key_digest
 from contracts.host import Host
 from contracts.numbers import GOVERNANCE, IDENTITY, MONEY, REGISTRY, TARIFF
@@ -39,6 +38,8 @@ from contracts.records.identity import (
 from ledger.codec import Wire
 from ledger.transaction import Branch
 from ledger.units import U32, Name, PublicKey, Signature
+from tests.oracles.codes import Code
+from tests.oracles.contract import Contract, fail
 
 CONTRACT = Contract(IDENTITY, "identity", Business.IDENTITY, Branch.IDENTITY)
 
@@ -153,7 +154,7 @@ def register_account(host: Host, args: RegisterAccountArgs) -> None:
     """An operator registers a driver or pile owner whose home it will be, and opens the wallet."""
     home = _sender(host)
     if host.get(ACCOUNTS, args.account) is not None:
-        host.fail(Code.ACCOUNT_EXISTS)
+        fail(Code.ACCOUNT_EXISTS)
     check_new_key(host, args.account)
     _check_proof(host, home, args.account, args.proof)
     host.put(ACCOUNTS, args.account, Account(home))
@@ -167,7 +168,7 @@ def add_key(host: Host, args: AddKeyArgs) -> None:
     name = _sender(host)
     company = company_of(host, name)
     if len(company.keys) >= KEYS_PER_COMPANY_MAX:
-        host.fail(Code.KEY_INVALID)
+        fail(Code.KEY_INVALID)
     check_new_key(host, args.key)
     _check_proof(host, name, args.key, args.proof)
     host.put(KEYS, args.key, CompanyKey(name, tuple(sorted(set(args.businesses)))))
@@ -181,11 +182,11 @@ def revoke_key(host: Host, args: KeyArgs) -> None:
     name = _sender(host)
     company = company_of(host, name)
     if args.key not in company.keys:
-        host.fail(Code.KEY_UNKNOWN)
+        fail(Code.KEY_UNKNOWN)
     left = tuple(key for key in company.keys if key != args.key)
     records = [host.get(KEYS, key) for key in left]
     if not any(record is not None and Business.IDENTITY in record.businesses for record in records):
-        host.fail(Code.KEY_LAST)
+        fail(Code.KEY_LAST)
     host.delete(KEYS, args.key)
     host.put(COMPANIES, name.encode(), Company(company.display_name, company.roles, left))
     host.emit(KEY_REVOKED, KeyChanged(name, args.key))
@@ -196,10 +197,10 @@ def permit(host: Host, args: PermitArgs) -> None:
     """The regulator changes a row of the permission table; it rules from the next block on."""
     key = permission_key(args.contract, args.method)
     if args.contract == GOVERNANCE or key == permission_key(IDENTITY, "permit"):
-        host.fail(Code.PERMISSION_FIXED)
+        fail(Code.PERMISSION_FIXED)
     installed = host.methods.get((args.contract, args.method))  # has no row before its first change
     if host.get(PERMISSIONS, key) is None and not (installed and installed.roles):
-        host.fail(Code.PERMISSION_UNKNOWN)
+        fail(Code.PERMISSION_UNKNOWN)
     roles = tuple(sorted(set(args.roles)))
     host.put(PERMISSIONS, key, Permission(args.business, roles))
     host.emit(_PERMISSION_CHANGED, PermissionChanged(args.contract, args.method, roles))
@@ -210,9 +211,9 @@ def home_of(host: Host, args: AccountArgs) -> str:
     """The home operator of an account, for the registry, whose private piles have owners."""
     account = host.get(ACCOUNTS, args.account)
     if account is None:
-        host.fail(Code.ACCOUNT_UNKNOWN)
+        fail(Code.ACCOUNT_UNKNOWN)
     if not company_of(host, account.home).roles:
-        host.fail(Code.HOME_LEFT)
+        fail(Code.HOME_LEFT)
     return account.home
 
 
@@ -234,7 +235,7 @@ def company_of(host: Host, name: str) -> Company:
     """A company that is or was a member. Fails with MEMBER_UNKNOWN."""
     company = host.get(COMPANIES, name.encode())
     if company is None:
-        host.fail(Code.MEMBER_UNKNOWN)
+        fail(Code.MEMBER_UNKNOWN)
     return company
 
 
@@ -246,20 +247,20 @@ def check_new_key(host: Host, key: bytes) -> None:
 
 def _sender(host: Host) -> str:
     """The company that calls. The permission table may let individuals call, who act for none."""
-    return host.company or host.fail(Code.MEMBER_UNKNOWN)
+    return host.company or fail(Code.MEMBER_UNKNOWN)
 
 
 def _check_proof(host: Host, company: str, key: bytes, proof: bytes) -> None:
     # A thief of one company key could otherwise register every key that is proposed in place of it, and one operator
     # the key of whoever is to be admitted: the last approval would find it taken, every time.
     if not host.verify(key, own_key_digest(host.chain_id, company, key), proof):
-        host.fail(Code.KEY_UNPROVEN)
+        fail(Code.KEY_UNPROVEN)
 
 
 def _check_key(host: Host, key: bytes) -> None:
     if host.get(KEYS, key) is not None or host.get(ACCOUNTS, key) is not None:
-        host.fail(Code.KEY_TAKEN)
+        fail(Code.KEY_TAKEN)
     settings = host.get(SETTINGS)
     schemes = frozenset(settings.schemes) if settings else frozenset()
     if not host.key_is_sound(key, schemes):
-        host.fail(Code.KEY_INVALID)
+        fail(Code.KEY_INVALID)

@@ -12,12 +12,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 from msgspec.structs import replace
 
-from contracts.changes import check, enact
-from contracts.codes import Code
-from contracts.companies import AdmitArgs, NoArgs, ReplaceKeysArgs
 from contracts.contract import Role
 from contracts.host import Host
-from contracts.identity import CompanyArgs
 from contracts.installing import drop_code, keep_code
 from contracts.numbers import IDENTITY
 from contracts.records.governance import (
@@ -34,10 +30,15 @@ from contracts.records.governance import (
     OpenProposals,
     Proposal,
 )
-from contracts.seats import COMPANIES_MAY, CONTRACT, sender, settings_of
 from ledger.codec import Wire
 from ledger.genesis import Parameters
 from ledger.units import U32, U63, Hash, Name
+from tests.oracles.changes import check, enact
+from tests.oracles.codes import Code
+from tests.oracles.companies import AdmitArgs, NoArgs, ReplaceKeysArgs
+from tests.oracles.contract import fail
+from tests.oracles.identity import CompanyArgs
+from tests.oracles.seats import COMPANIES_MAY, CONTRACT, sender, settings_of
 
 LAPSE_GAS = 2_000_000
 """A proposal is read and deleted: never the limit."""
@@ -142,7 +143,7 @@ def approve(host: Host, args: ProposalArgs) -> None:
     """A company approves a proposal; the one that makes it two thirds decides it."""
     proposal = host.get(PROPOSALS, args.proposal)
     if proposal is None:
-        host.fail(Code.PROPOSAL_UNKNOWN)
+        fail(Code.PROPOSAL_UNKNOWN)
     _approve(host, args.proposal, proposal)
 
 
@@ -176,7 +177,7 @@ def _propose(host: Host, change: Change) -> None:
     already = host.get(OPEN, name.encode())
     count = already.count if already else 0
     if count >= PROPOSALS_MAX:
-        host.fail(Code.PROPOSALS_TOO_MANY)
+        fail(Code.PROPOSALS_TOO_MANY)
     ends_ms = host.now_ms + settings_of(host).proposal_ms
     host.put(OPEN, name.encode(), OpenProposals(count + 1))
     host.schedule(ends_ms, host.call_id, "lapse", ProposalArgs(host.call_id), LAPSE_GAS)
@@ -188,11 +189,11 @@ def _approve(host: Host, proposal_id: bytes, proposal: Proposal) -> None:
     """Count the sender's approval, and decide if it is the last that is needed."""
     name, change = sender(host), proposal.change
     if host.now_ms >= proposal.ends_ms:
-        host.fail(Code.PROPOSAL_UNKNOWN)
+        fail(Code.PROPOSAL_UNKNOWN)
     electorate = _electorate(host, change)
     made_ms = proposal.ends_ms - settings_of(host).proposal_ms
     if name not in electorate.voices or _was_replaced(host, name, made_ms):
-        host.fail(Code.NO_VOICE)
+        fail(Code.NO_VOICE)
     again = name in proposal.approved
     approved = tuple(sorted({*proposal.approved, name}))
     if not again:
@@ -206,7 +207,7 @@ def _approve(host: Host, proposal_id: bytes, proposal: Proposal) -> None:
         enact(host, change)
         host.emit(_DECIDED, Proposed(proposal_id, proposal.proposer))
     elif again:  # not before: the voices that decide may have become fewer since it approved
-        host.fail(Code.APPROVED_ALREADY)
+        fail(Code.APPROVED_ALREADY)
     else:
         host.put(PROPOSALS, proposal_id, replace(proposal, approved=approved))
 

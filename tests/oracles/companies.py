@@ -2,10 +2,15 @@
 keys replaced by one, and leave; and whoever decides is told which companies there are.
 """
 
-from contracts.codes import Code
 from contracts.contract import COMPANY_ROLES, Role
 from contracts.host import Host
-from contracts.identity import (
+from contracts.numbers import GOVERNANCE
+from contracts.records.identity import ALL_BUSINESSES, COMPANIES, COMPANIES_MAX, KEYS, Company, CompanyKey, Roles
+from ledger.codec import Wire
+from ledger.units import Name, PublicKey
+from tests.oracles.codes import Code
+from tests.oracles.contract import fail
+from tests.oracles.identity import (
     CONTRACT,
     KEY_ADDED,
     KEY_REVOKED,
@@ -15,10 +20,6 @@ from contracts.identity import (
     check_new_key,
     company_of,
 )
-from contracts.numbers import GOVERNANCE
-from contracts.records.identity import ALL_BUSINESSES, COMPANIES, COMPANIES_MAX, KEYS, Company, CompanyKey, Roles
-from ledger.codec import Wire
-from ledger.units import Name, PublicKey
 
 # ── arguments ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -79,13 +80,13 @@ def check_free_key(host: Host, args: KeyArgs) -> None:
 def check_admission(host: Host, args: AdmitArgs) -> None:
     """Whether a company may join: with a company's roles, a sound key, and a name that none ever had."""
     if min(args.company) < " ":  # NUL separates names in compound keys of other contracts
-        host.fail(Code.COMPANY_NAME_MALFORMED)
+        fail(Code.COMPANY_NAME_MALFORMED)
     if not args.roles or not COMPANY_ROLES.issuperset(args.roles):
-        host.fail(Code.ROLES_INVALID)
+        fail(Code.ROLES_INVALID)
     if host.get(COMPANIES, args.company.encode()) is not None:
-        host.fail(Code.COMPANY_EXISTS)
+        fail(Code.COMPANY_EXISTS)
     if len(host.iterate(COMPANIES, b"", COMPANIES_MAX)) == COMPANIES_MAX:
-        host.fail(Code.COMPANIES_TOO_MANY)
+        fail(Code.COMPANIES_TOO_MANY)
     check_new_key(host, args.company_key)
 
 
@@ -136,4 +137,4 @@ def _drop_keys(host: Host, name: str, company: Company) -> None:
 def _member(host: Host, name: str) -> Company:
     """A company that has not left."""
     company = company_of(host, name)
-    return company if company.roles else host.fail(Code.MEMBER_UNKNOWN)
+    return company if company.roles else fail(Code.MEMBER_UNKNOWN)

@@ -15,17 +15,18 @@ Claims between companies, margin and rewards are the contract's other half, `con
 
 from msgspec.structs import replace
 
-from contracts.books import Side, book_of, transfer
-from contracts.codes import Code
-from contracts.contract import Business, Contract, Role
+from contracts.contract import Business, Role
 from contracts.host import Host
-from contracts.identity import OpenWalletArgs
 from contracts.numbers import IDENTITY, MONEY, SESSION
 from contracts.records.money import BOOK_FEN_MAX, BOOKS, HOLDS, PAYOUTS, WALLETS, Hold, Payout, Wallet
 from ledger.codec import Wire
 from ledger.errors import OurError
 from ledger.transaction import Branch
 from ledger.units import U32, U63, Hash, Name, PublicKey
+from tests.oracles.books import Side, book_of, transfer
+from tests.oracles.codes import Code
+from tests.oracles.contract import Contract, fail
+from tests.oracles.identity import OpenWalletArgs
 
 CONTRACT = Contract(MONEY, "money", Business.PAYMENT, Branch.SERVICE)
 
@@ -115,16 +116,16 @@ def pay(host: Host, args: PayArgs) -> None:
     amount_fen = args.amount_fen
     payer = host.get(WALLETS, host.caller)
     if payer is None:
-        host.fail(Code.WALLET_UNKNOWN)
+        fail(Code.WALLET_UNKNOWN)
     payee = host.get(WALLETS, args.to)
     if payee is None:
-        host.fail(Code.PAYEE_UNKNOWN)
+        fail(Code.PAYEE_UNKNOWN)
     if args.to == host.caller:
-        host.fail(Code.PAY_SELF)
+        fail(Code.PAY_SELF)
     if amount_fen == 0:
-        host.fail(Code.AMOUNT_ZERO)
+        fail(Code.AMOUNT_ZERO)
     if payer.balance_fen < amount_fen:
-        host.fail(Code.OVERSPENT)
+        fail(Code.OVERSPENT)
     if payer.home != payee.home:
         transfer(host, (payer.home, Side.WALLETS), (payee.home, Side.WALLETS), amount_fen)
     host.put(WALLETS, host.caller, Wallet(payer.home, payer.balance_fen - amount_fen))
@@ -136,14 +137,14 @@ def top_up(host: Host, args: TopUpArgs) -> None:
     """The home operator credits a wallet with real money that it received."""
     wallet = host.get(WALLETS, args.account)
     if wallet is None:
-        host.fail(Code.PAYEE_UNKNOWN)
+        fail(Code.PAYEE_UNKNOWN)
     if wallet.home != host.company:
-        host.fail(Code.NOT_HOME_OPERATOR)
+        fail(Code.NOT_HOME_OPERATOR)
     if args.amount_fen == 0:
-        host.fail(Code.AMOUNT_ZERO)
+        fail(Code.AMOUNT_ZERO)
     book = book_of(host, wallet.home)
     if args.amount_fen - book.cash_fen > BOOK_FEN_MAX:
-        host.fail(Code.AMOUNT_TOO_LARGE)
+        fail(Code.AMOUNT_TOO_LARGE)
     book = replace(book, cash_fen=book.cash_fen - args.amount_fen, wallets_fen=book.wallets_fen + args.amount_fen)
     host.put(BOOKS, wallet.home.encode(), book)
     host.put(WALLETS, args.account, Wallet(wallet.home, wallet.balance_fen + args.amount_fen))
@@ -155,13 +156,13 @@ def withdraw(host: Host, args: WithdrawArgs) -> None:
     """Whoever has a wallet asks its home operator for real money; the amount is pending until the operator has paid."""
     wallet = host.get(WALLETS, host.caller)
     if wallet is None:
-        host.fail(Code.WALLET_UNKNOWN)
+        fail(Code.WALLET_UNKNOWN)
     if args.amount_fen == 0:
-        host.fail(Code.AMOUNT_ZERO)
+        fail(Code.AMOUNT_ZERO)
     if wallet.balance_fen < args.amount_fen:
-        host.fail(Code.OVERSPENT)
+        fail(Code.OVERSPENT)
     if book_of(host, wallet.home).locked_until_ms:
-        host.fail(Code.COMPANY_LEFT)  # which has no key left to pay it out by, or to decline
+        fail(Code.COMPANY_LEFT)  # which has no key left to pay it out by, or to decline
     host.put(WALLETS, host.caller, Wallet(wallet.home, wallet.balance_fen - args.amount_fen))
     transfer(host, (wallet.home, Side.WALLETS), (wallet.home, Side.HELD), args.amount_fen)
     host.put(PAYOUTS, host.call_id, Payout(host.caller, wallet.home, args.amount_fen))
@@ -203,13 +204,13 @@ def hold(host: Host, args: HoldArgs) -> str:
     """Take a session's deposit into escrow and reserve headroom; returns the home operator."""
     wallet = host.get(WALLETS, args.payer)
     if wallet is None:
-        host.fail(Code.WALLET_UNKNOWN)
+        fail(Code.WALLET_UNKNOWN)
     if args.amount_fen == 0:
-        host.fail(Code.AMOUNT_ZERO)
+        fail(Code.AMOUNT_ZERO)
     if wallet.balance_fen < args.amount_fen:
-        host.fail(Code.OVERSPENT)
+        fail(Code.OVERSPENT)
     if args.owner and book_of(host, _owner_wallet(host, args.owner).home).locked_until_ms:
-        host.fail(Code.COMPANY_LEFT)  # its part of the bill would reach nobody
+        fail(Code.COMPANY_LEFT)  # its part of the bill would reach nobody
     _reserve(host, wallet.home, args.amount_fen, Code.NO_HEADROOM)
     if args.operator != wallet.home:
         _reserve(host, args.operator, args.amount_fen, Code.PILE_OPERATOR_NO_HEADROOM)
@@ -245,15 +246,15 @@ def settle(host: Host, args: SettleArgs) -> None:
 
 def _owner_wallet(host: Host, owner: bytes) -> Wallet:
     wallet = host.get(WALLETS, owner)
-    return wallet or host.fail(Code.PAYEE_UNKNOWN)
+    return wallet or fail(Code.PAYEE_UNKNOWN)
 
 
 def _reserve(host: Host, company: str, amount_fen: int, code: Code) -> None:
     book = book_of(host, company)
     if book.locked_until_ms:
-        host.fail(Code.COMPANY_LEFT)
+        fail(Code.COMPANY_LEFT)
     if book.headroom_fen < amount_fen:
-        host.fail(code)
+        fail(code)
     host.put(BOOKS, company.encode(), replace(book, reserved_fen=book.reserved_fen + amount_fen))
 
 
@@ -281,7 +282,7 @@ def _refund(host: Host, account: bytes, home: str, amount_fen: int) -> None:
 def _payout(host: Host, payout_id: bytes) -> Payout:
     payout = host.get(PAYOUTS, payout_id)
     if payout is None:
-        host.fail(Code.PAYOUT_UNKNOWN)
+        fail(Code.PAYOUT_UNKNOWN)
     if payout.home != host.company:
-        host.fail(Code.NOT_HOME_OPERATOR)
+        fail(Code.NOT_HOME_OPERATOR)
     return payout

@@ -6,16 +6,17 @@ the others decide (`governance.propose_suspend`); once suspended it needs anothe
 itself. One that is not suspended may keep its key, and what it lies with that later costs it no more.
 """
 
-from contracts.codes import Code
 from contracts.host import Host
-from contracts.identity import CompanyArgs
-from contracts.margin import FineArgs
 from contracts.numbers import IDENTITY, MONEY
 from contracts.records.governance import VOTE_KEYS, VoteKey
-from contracts.seats import COMPANIES_MAY, CONTRACT, next_keys, sender, settings_of
 from ledger.codec import Wire
 from ledger.evidence import Equivocation, Phase, proves_equivocation
 from ledger.units import U32, U63, Name, PublicKey
+from tests.oracles.codes import Code
+from tests.oracles.contract import fail
+from tests.oracles.identity import CompanyArgs
+from tests.oracles.margin import FineArgs
+from tests.oracles.seats import COMPANIES_MAY, CONTRACT, next_keys, sender, settings_of
 
 
 class AccuseArgs(Wire):
@@ -47,14 +48,14 @@ def accuse(host: Host, args: AccuseArgs) -> None:
     # Nor for one that only waits: whoever gets hold of a company key registers any number of them one after the other,
     # lies with each, and would have the company fined for all.
     if record is None or next_keys(host).get(record.company) == evidence.vote_key:
-        host.fail(Code.VOTE_KEY_UNKNOWN)
+        fail(Code.VOTE_KEY_UNKNOWN)
     # Once, whatever the statements name: whoever gets hold of a former key could sign for any number of heights and
     # invented sets, and have the company fined for each.
     if record.fined:
-        host.fail(Code.FINED_ALREADY)
+        fail(Code.FINED_ALREADY)
     # Votes of another chain (a testnet with the same keys) do not verify: the digest binds the chain.
     if not proves_equivocation(host.chain_id, evidence, host.verify):
-        host.fail(Code.EVIDENCE_INVALID)
+        fail(Code.EVIDENCE_INVALID)
     host.put(VOTE_KEYS, evidence.vote_key, VoteKey(record.company, True))
     payee: str = host.call(IDENTITY, "fine_payee", CompanyArgs(record.company))
     fine_fen: int = host.call(MONEY, "fine", FineArgs(record.company, payee, settings_of(host).fine_ppm))

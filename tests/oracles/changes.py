@@ -2,21 +2,22 @@
 
 from msgspec.structs import replace
 
-from contracts.codes import Code
-from contracts.companies import AdmitArgs, ReplaceKeysArgs
 from contracts.host import Host
-from contracts.identity import CompanyArgs
 from contracts.installing import install
-from contracts.margin import CloseArgs
 from contracts.numbers import IDENTITY, MONEY, TARIFF
 from contracts.records.governance import REPLACED, SEATS, Admission, Change, Installation, Kind, NewKey, Replaced
-from contracts.seats import CONTRACT, decide, drop_next_key, is_voting, next_keys, settings_of
 from ledger.codec import Wire
 from ledger.genesis import Parameters
 from ledger.terms import Observer
 from ledger.transaction import TRANSACTION_BYTES_MAX
 from ledger.units import U32, U63, Hash
 from ledger.validators import Validator
+from tests.oracles.codes import Code
+from tests.oracles.companies import AdmitArgs, ReplaceKeysArgs
+from tests.oracles.contract import fail
+from tests.oracles.identity import CompanyArgs
+from tests.oracles.margin import CloseArgs
+from tests.oracles.seats import CONTRACT, decide, drop_next_key, is_voting, next_keys, settings_of
 
 BLOCK_GAS_MIN = 100_000_000
 """Ten times what a call of governance may take."""
@@ -86,12 +87,12 @@ def _give_vote(host: Host, company: str) -> None:
     terms = timeline[-1]
     seat = host.get(SEATS, company.encode())
     if seat is None:
-        host.fail(Code.NODE_UNKNOWN)
+        fail(Code.NODE_UNKNOWN)
     if is_voting(terms, company):
-        host.fail(Code.VOTES_ALREADY)
+        fail(Code.VOTES_ALREADY)
     vote_key = next_keys(host).get(company)
     if vote_key is None:
-        host.fail(Code.VOTE_KEY_MISSING)
+        fail(Code.VOTE_KEY_MISSING)
     if seat.suspended:
         host.put(SEATS, company.encode(), replace(seat, suspended=False))
     company_key: bytes = host.call(IDENTITY, "company_key", CompanyArgs(company))
@@ -105,7 +106,7 @@ def _suspend(host: Host, company: str) -> None:
     terms = timeline[-1]
     seat = host.get(SEATS, company.encode())
     if seat is None or not is_voting(terms, company):
-        host.fail(Code.NO_VALIDATOR)
+        fail(Code.NO_VALIDATOR)
     host.put(SEATS, company.encode(), replace(seat, suspended=True))
     members = [member for member in terms.validators.validators if member.name != company]
     decide(host, timeline, members, [*terms.observers, Observer(company, seat.node_key)])
@@ -154,7 +155,7 @@ def _check_parameters(host: Host, parameters: Parameters) -> None:
     present = host.timeline[-1].parameters
     for field in FIXED:
         if getattr(parameters, field) != getattr(present, field):
-            host.fail(Code.PARAMETER_FIXED)
+            fail(Code.PARAMETER_FIXED)
     # A block that holds no transaction of governance would be for ever.
     if parameters.block_gas_max < BLOCK_GAS_MIN or parameters.block_bytes_max < TRANSACTION_BYTES_MAX:
-        host.fail(Code.PARAMETER_UNFIT)
+        fail(Code.PARAMETER_UNFIT)

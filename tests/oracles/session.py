@@ -18,17 +18,11 @@ higher register. Amounts in fen, energy in Wh, times in ms of chain time; codes 
 
 from msgspec.structs import replace
 
-from contracts.bill import Bill, behaviour_score, make_bill, make_coarse_bill
-from contracts.codes import Code
-from contracts.contract import Business, Contract, Role
+from contracts.contract import Business, Role
 from contracts.host import Host
-from contracts.money import HoldArgs, ReleaseArgs, SettleArgs
-from contracts.neutral import beans_wh, has_unpaid_bill, reputation_suffices
 from contracts.numbers import MONEY, REGISTRY, SESSION, TARIFF
 from contracts.records.registry import Pile
 from contracts.records.session import SESSIONS, SETTINGS, Agreed, Claim, Closing, Session, Settings, State
-from contracts.registry import BeginArgs, FreeArgs, TakeArgs
-from contracts.tariff import TariffArgs, Terms, TermsArgs
 from ledger.charging import (
     BorderReading,
     OpenArgs,
@@ -49,6 +43,13 @@ from ledger.hashing import ZERO_HASH
 from ledger.tariff import Tariff, borders
 from ledger.transaction import Branch, ExpiryClass
 from ledger.units import Hash
+from tests.oracles.bill import Bill, behaviour_score, make_bill, make_coarse_bill
+from tests.oracles.codes import Code
+from tests.oracles.contract import Contract, fail
+from tests.oracles.money import HoldArgs, ReleaseArgs, SettleArgs
+from tests.oracles.neutral import beans_wh, has_unpaid_bill, reputation_suffices
+from tests.oracles.registry import BeginArgs, FreeArgs, TakeArgs
+from tests.oracles.tariff import TariffArgs, Terms, TermsArgs
 
 CONTRACT = Contract(SESSION, "session", Business.CHARGING, Branch.CHARGING)
 
@@ -97,9 +98,9 @@ def open_(host: Host, args: OpenArgs) -> None:
     """A driver with enough reputation and money opens a session at a free connector that may serve."""
     session, driver = host.call_id, host.caller
     if not reputation_suffices(host, driver):
-        host.fail(Code.REPUTATION_LOW)
+        fail(Code.REPUTATION_LOW)
     if has_unpaid_bill(host, driver):
-        host.fail(Code.UNPAID_BILL)
+        fail(Code.UNPAID_BILL)
     take = TakeArgs(args.pile, args.connector, session, driver, args.accept_unverified)
     pile: Pile = host.call(REGISTRY, "take", take)
     terms: Terms = host.call(TARIFF, "terms", TermsArgs(pile.region, pile.operator))
@@ -133,11 +134,11 @@ def start(host: Host, args: StartArgs) -> None:
     record = _find(host, args.session)
     agreed = record.agreed
     if host.caller != agreed.pile_key:
-        host.fail(Code.DEVICE_WRONG)
+        fail(Code.DEVICE_WRONG)
     if record.state is State.EXPIRED or (record.state is State.OPEN and host.now_ms >= record.due_ms):
-        host.fail(Code.START_LATE)
+        fail(Code.START_LATE)
     if record.state is not State.OPEN:
-        host.fail(Code.SESSION_STATE)
+        fail(Code.SESSION_STATE)
     _check_time(host, agreed.opened_ms - _settings(host).clock_error_max_ms, args.time_ms)
     host.call(REGISTRY, "begin", BeginArgs(agreed.pile, agreed.connector, args.meter_wh))
     due_ms = host.now_ms + _settings(host).time_out_ms
@@ -154,15 +155,15 @@ def stop(host: Host, args: StopArgs) -> None:
     record = _find(host, args.session)
     agreed, begin = record.agreed, record.begin
     if host.caller != agreed.pile_key:
-        host.fail(Code.DEVICE_WRONG)
+        fail(Code.DEVICE_WRONG)
     if begin is None or record.state not in (State.CHARGING, State.CLAIM):
-        host.fail(Code.SESSION_STATE)
+        fail(Code.SESSION_STATE)
     end = args.borders[-1]
     _check_time(host, begin.time_ms, args.charging_ended_ms, end.time_ms)
     host.charge(LINE_GAS * len(args.borders))
     tariff = _tariff(host, agreed)
     if [reading.time_ms for reading in args.borders[:-1]] != borders(tariff, begin.time_ms, end.time_ms):
-        host.fail(Code.BORDER_MISMATCH)
+        fail(Code.BORDER_MISMATCH)
     _check_registers(host, agreed, (begin, *args.borders))
     bill = make_bill(
         tariff, agreed.fee, begin, args.borders, args.charging_ended_ms, agreed.deposit_fen, agreed.owner_share_ppm
@@ -179,21 +180,21 @@ def claim(host: Host, args: ClaimArgs) -> None:
     record = _find(host, args.session)
     agreed, begin = record.agreed, record.begin
     if host.company != agreed.operator and host.caller not in (agreed.driver, agreed.pile_key):
-        host.fail(Code.NOT_PARTY)
+        fail(Code.NOT_PARTY)
     if begin is None or record.state is not State.CLAIM:
-        host.fail(Code.SESSION_STATE)
+        fail(Code.SESSION_STATE)
     try:
         reading = decode(Reading, args.signed.reading)
     except PeerError:
-        host.fail(Code.READING_FORGED)
+        fail(Code.READING_FORGED)
     newest = record.claim.number if record.claim else -1
     if reading.session != args.session or reading.number <= newest:
-        host.fail(Code.READING_MISMATCH)
+        fail(Code.READING_MISMATCH)
     _check_time(host, begin.time_ms, reading.time_ms)
     end = BorderReading(reading.time_ms, reading.meter_wh)
     _check_registers(host, agreed, (begin, end))
     if not host.verify(agreed.pile_key, reading_digest(args.signed.reading), args.signed.signature):
-        host.fail(Code.READING_FORGED)
+        fail(Code.READING_FORGED)
     host.put(SESSIONS, args.session, replace(record, claim=Claim(reading.number, end)))
 
 
@@ -206,7 +207,7 @@ def expire(host: Host, args: SessionArgs) -> None:
     record = _find(host, args.session)
     agreed = record.agreed
     if record.state is not State.OPEN:
-        host.fail(Code.SESSION_STATE)
+        fail(Code.SESSION_STATE)
     host.call(MONEY, "release", ReleaseArgs(args.session))
     host.call(REGISTRY, "free", FreeArgs(agreed.pile, agreed.connector, args.session, False, 0, False))
     host.put(SESSIONS, args.session, Session(State.EXPIRED, agreed, 0))
@@ -218,7 +219,7 @@ def time_out(host: Host, args: SessionArgs) -> None:
     """The schedule, when nobody stopped a session: readings may be claimed now."""
     record = _find(host, args.session)
     if record.state is not State.CHARGING:
-        host.fail(Code.SESSION_STATE)
+        fail(Code.SESSION_STATE)
     due_ms = host.now_ms + _settings(host).claim_window_ms
     host.put(SESSIONS, args.session, replace(record, state=State.CLAIM, due_ms=due_ms))
     host.schedule(due_ms, args.session, "close", SessionArgs(args.session), SCHEDULED_GAS)
@@ -231,7 +232,7 @@ def close(host: Host, args: SessionArgs) -> None:
     record = _find(host, args.session)
     agreed, begin = record.agreed, record.begin
     if begin is None or record.state is not State.CLAIM:
-        host.fail(Code.SESSION_STATE)
+        fail(Code.SESSION_STATE)
     end = record.claim.reading if record.claim else begin
     tariff = _tariff(host, agreed)
     bill = make_coarse_bill(tariff, agreed.fee, begin, end, agreed.deposit_fen, agreed.owner_share_ppm)
@@ -244,17 +245,17 @@ def close(host: Host, args: SessionArgs) -> None:
 def _check_time(host: Host, *times_ms: int) -> None:
     """Times of a device never run backwards, nor further ahead of the chain than its clock may be off."""
     if list(times_ms) != sorted(times_ms) or times_ms[-1] > host.now_ms + _settings(host).clock_error_max_ms:
-        host.fail(Code.TIME_IMPLAUSIBLE)
+        fail(Code.TIME_IMPLAUSIBLE)
 
 
 def _check_registers(host: Host, agreed: Agreed, readings: tuple[BorderReading, ...]) -> None:
     """Registers never run backwards, nor faster than the pile can deliver."""
     meters = [reading.meter_wh for reading in readings]
     if meters != sorted(meters):
-        host.fail(Code.REGISTER_BACKWARDS)
+        fail(Code.REGISTER_BACKWARDS)
     stay_ms = readings[-1].time_ms - readings[0].time_ms
     if (meters[-1] - meters[0]) * _WMS_PER_WH > ENERGY_FACTOR * agreed.power_w * stay_ms:
-        host.fail(Code.ENERGY_IMPLAUSIBLE)
+        fail(Code.ENERGY_IMPLAUSIBLE)
 
 
 def _settle(
@@ -301,7 +302,7 @@ def _settle(
 def _find(host: Host, session: bytes) -> Session:
     record = host.get(SESSIONS, session)
     if record is None:
-        host.fail(Code.SESSION_UNKNOWN)
+        fail(Code.SESSION_UNKNOWN)
     return record
 
 

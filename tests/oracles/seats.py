@@ -13,11 +13,9 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from contracts.codes import Code
-from contracts.contract import COMPANY_ROLES, Business, Contract
+from contracts.contract import COMPANY_ROLES, Business
 from contracts.digests import node_key_digest, vote_key_digest
 from contracts.host import Host
-from contracts.identity import KeyArgs
 from contracts.numbers import GOVERNANCE, IDENTITY
 from contracts.records.governance import (
     NEXT_KEYS,
@@ -40,6 +38,9 @@ from ledger.terms import OBSERVERS_MAX, Observer, Terms, Timeline
 from ledger.transaction import Branch
 from ledger.units import U32, U63, PublicKey, Signature
 from ledger.validators import VALIDATORS_MAX, VALIDATORS_MIN, Validator
+from tests.oracles.codes import Code
+from tests.oracles.contract import Contract, fail
+from tests.oracles.identity import KeyArgs
 
 CONTRACT = Contract(GOVERNANCE, "governance", Business.IDENTITY, Branch.GOVERNANCE)
 COMPANIES_MAY = tuple(sorted(COMPANY_ROLES))
@@ -95,10 +96,10 @@ def set_node(host: Host, args: NodeArgs) -> None:
         host.put(SEATS, name.encode(), replace(seat, address=args.address))
         return
     if any(args.node_key in each.node_keys for each in timeline):  # also of one that is about to be replaced
-        host.fail(Code.NODE_KEY_TAKEN)
+        fail(Code.NODE_KEY_TAKEN)
     proven = bytes([Scheme.ED25519]) + args.node_key
     if not host.verify(proven, node_key_digest(host.chain_id, name, args.node_key), args.proof):
-        host.fail(Code.NODE_KEY_UNPROVEN)
+        fail(Code.NODE_KEY_UNPROVEN)
     if seat is None:
         host.put(SEATS, name.encode(), Seat(args.node_key, args.address, False, host.now_ms))
     else:
@@ -128,7 +129,7 @@ def renew_vote_key(host: Host, args: VoteKeyArgs) -> None:
     terms = timeline[-1]
     seat = host.get(SEATS, name.encode())
     if seat is None or not is_voting(terms, name):
-        host.fail(Code.NO_VALIDATOR)
+        fail(Code.NO_VALIDATOR)
     host.put(SEATS, name.encode(), _renewed(host, seat))
     _register(host, name, args)
     decide(host, timeline, terms.validators.validators, terms.observers, new_epoch=True)
@@ -139,7 +140,7 @@ def renew_vote_key(host: Host, args: VoteKeyArgs) -> None:
 
 def sender(host: Host) -> str:
     """The company that calls. No row of the permission table may let anybody else in."""
-    return host.company or host.fail(Code.SENDER_NO_COMPANY)
+    return host.company or fail(Code.SENDER_NO_COMPANY)
 
 
 def decide(
@@ -156,10 +157,10 @@ def decide(
     """
     terms = timeline[-1]
     if not VALIDATORS_MIN <= len(members) <= VALIDATORS_MAX:
-        host.fail(Code.SET_SIZE)
+        fail(Code.SET_SIZE)
     # With room for all who vote: observers in every place would keep a liar from being suspended, who needs one.
     if len(members) + len(observers) > OBSERVERS_MAX:
-        host.fail(Code.OBSERVERS_TOO_MANY)
+        fail(Code.OBSERVERS_TOO_MANY)
     if new_epoch or sorted(members, key=lambda member: member.name) != list(terms.validators.validators):
         members = _with_fresh_keys(host, members)
     decided = host.decide(timeline, members, observers, parameters or terms.parameters)
@@ -210,14 +211,14 @@ def _with_fresh_keys(host: Host, members: Sequence[Validator]) -> list[Validator
 
 def _register(host: Host, name: str, args: VoteKeyArgs) -> None:
     if host.get(SEATS, name.encode()) is None:
-        host.fail(Code.NODE_UNKNOWN)
+        fail(Code.NODE_UNKNOWN)
     if next_keys(host).get(name) == args.vote_key:
         return  # registered before, and not in force yet
     host.call(IDENTITY, "check_free_key", KeyArgs(args.vote_key))
     if host.get(VOTE_KEYS, args.vote_key) is not None:
-        host.fail(Code.VOTE_KEY_USED)
+        fail(Code.VOTE_KEY_USED)
     if not host.verify(args.vote_key, vote_key_digest(host.chain_id, name, args.vote_key), args.proof):
-        host.fail(Code.VOTE_KEY_UNPROVEN)
+        fail(Code.VOTE_KEY_UNPROVEN)
     drop_next_key(host, name)
     host.put(VOTE_KEYS, args.vote_key, VoteKey(name, False))
     keep_next_keys(host, next_keys(host) | {name: args.vote_key})
@@ -226,5 +227,5 @@ def _register(host: Host, name: str, args: VoteKeyArgs) -> None:
 def _renewed(host: Host, seat: Seat) -> Seat:
     """The seat with a change of keys noted. Fails with RENEWED_LATELY."""
     if host.now_ms < seat.renewed_ms + settings_of(host).renewal_ms:
-        host.fail(Code.RENEWED_LATELY)
+        fail(Code.RENEWED_LATELY)
     return replace(seat, renewed_ms=host.now_ms)

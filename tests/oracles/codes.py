@@ -1,0 +1,113 @@
+"""Codes of the library's contracts by name, for the oracles and for tests. A test holds them to the texts."""
+
+from enum import IntEnum
+
+from node.library import library_abi
+
+
+class Code(IntEnum):
+    """Why a contract of the library refused."""
+
+    ACCOUNT_EXISTS = 1001
+    ACCOUNT_UNKNOWN = 1002
+    KEY_INVALID = 1003
+    KEY_TAKEN = 1004
+    KEY_UNKNOWN = 1005
+    KEY_LAST = 1006
+    PERMISSION_UNKNOWN = 1007
+    PERMISSION_FIXED = 1008
+    ROLES_INVALID = 1009
+    COMPANY_EXISTS = 1010
+    COMPANIES_TOO_MANY = 1011
+    KEY_UNPROVEN = 1012
+    MEMBER_UNKNOWN = 1013
+    COMPANY_NAME_MALFORMED = 1014
+    HOME_LEFT = 1015
+
+    WALLET_UNKNOWN = 2001
+    PAYEE_UNKNOWN = 2002
+    OVERSPENT = 2003
+    NO_HEADROOM = 2004
+    PILE_OPERATOR_NO_HEADROOM = 2005
+    AMOUNT_ZERO = 2006
+    NOT_HOME_OPERATOR = 2007
+    PAYOUT_UNKNOWN = 2008
+    AMOUNT_TOO_LARGE = 2009
+    CLAIM_TOO_SMALL = 2010
+    COMPANY_UNKNOWN = 2011
+    MARGIN_TOO_SMALL = 2012
+    PAY_SELF = 2013
+    MARGIN_LOCKED = 2014
+    NOT_SETTLED = 2015
+    COMPANY_LEFT = 2016
+
+    PILE_EXISTS = 3001
+    PILE_UNKNOWN = 3002
+    DEVICE_KEY_TAKEN = 3003
+    NOT_PILE_OPERATOR = 3004
+    PILE_OUT_OF_SERVICE = 3005
+    CONNECTOR_UNKNOWN = 3006
+    CONNECTOR_TAKEN = 3007
+    METER_UNVERIFIED = 3008
+    READING_GAP = 3010
+    PILE_MALFORMED = 3011
+    NOT_PILE_OWNER = 3012
+    PILE_NAME_MALFORMED = 3013
+
+    TARIFF_MALFORMED = 4001
+    TARIFF_NOTICE = 4002
+    REGION_UNKNOWN = 4003
+    PRICE_ABOVE_CAP = 4004
+    FEE_UNKNOWN = 4005
+    NOT_GRID_COMPANY = 4006
+    REGION_OF_ANOTHER = 4007
+    GRID_COMPANY_UNKNOWN = 4008
+    REGIONS_TOO_MANY = 4009
+    GRID_COMPANY_NEEDED = 4010
+    REGION_NAME_MALFORMED = 4011
+
+    SESSION_UNKNOWN = 5001
+    SESSION_STATE = 5002
+    START_LATE = 5003
+    TIME_IMPLAUSIBLE = 5004
+    BORDER_MISMATCH = 5005
+    REGISTER_BACKWARDS = 5006
+    ENERGY_IMPLAUSIBLE = 5007
+    REPUTATION_LOW = 5008
+    UNPAID_BILL = 5009
+    NOT_PARTY = 5010
+    READING_FORGED = 5011
+    READING_MISMATCH = 5012
+    DEVICE_WRONG = 5013
+
+    NODE_KEY_TAKEN = 6001
+    NODE_UNKNOWN = 6002
+    VOTE_KEY_USED = 6003
+    VOTE_KEY_UNPROVEN = 6004
+    VOTE_KEY_MISSING = 6005
+    VOTE_KEY_UNKNOWN = 6006
+    NO_VALIDATOR = 6007
+    VOTES_ALREADY = 6008
+    RENEWED_LATELY = 6009
+    SET_SIZE = 6010
+    OBSERVERS_TOO_MANY = 6011
+    PROPOSAL_UNKNOWN = 6012
+    PROPOSALS_TOO_MANY = 6013
+    APPROVED_ALREADY = 6014
+    NO_VOICE = 6015
+    PARAMETER_FIXED = 6016
+    EVIDENCE_INVALID = 6017
+    FINED_ALREADY = 6018
+    NODE_KEY_UNPROVEN = 6019
+    PARAMETER_UNFIT = 6020
+    SENDER_NO_COMPANY = 6021
+
+    @property
+    def label(self) -> str:
+        """The name for programs, in kebab-case."""
+        return self.name.lower().replace("_", "-")
+
+
+def describe(number: int) -> tuple[str, str]:
+    """Label and sentence of any receipt's code, as the library's texts and the host say."""
+    return library_abi().describe_code(number)
