@@ -99,6 +99,8 @@ class Described(msgspec.Struct, frozen=True):
     summary: str
     methods: tuple[MethodDescription, ...]
     events: tuple[EventDescription, ...]
+    structs: tuple[type[Wire], ...]
+    """By their places in the program."""
     codes: Mapping[int, tuple[str, str]]
     """Number of a receipt's code → label and sentence."""
 
@@ -228,6 +230,7 @@ def described(number: int, program: Program) -> Described:
         program.summary,
         tuple(methods),
         tuple(EventDescription(program.name, number, event.name, classes[event.struct]) for event in program.events),
+        tuple(classes),
         {number * 1_000 + code.number: (_label(code.name), code.sentence) for code in program.codes},
     )
 

@@ -6,7 +6,7 @@ An unexpected exception inside a contract is our own bug: it stops the process a
 it could differ from machine to machine.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any
 
 from msgspec import Struct
@@ -85,9 +85,18 @@ class Row(Struct, frozen=True):
     companies: frozenset[int]
 
 
-def execute_block(state: StateReader, block: BlockInput) -> Generator[None, None, BlockOutcome]:
-    """Execute a block; yields after each call, so that whoever runs it can see to other things. Returns the outcome."""
-    host = Host(state, methods_at(state, block.height), block.chain_id, block.height, block.time_ms)
+Methods = Mapping[tuple[int, str], Method]
+
+
+def execute_block(
+    state: StateReader, block: BlockInput, methods: Methods | None = None
+) -> Generator[None, None, BlockOutcome]:
+    """Execute a block; yields after each call, so that whoever runs it can see to other things. Returns the outcome.
+
+    `methods` is for tools: what runs in place of the state's own contracts.
+    """
+    methods = methods_at(state, block.height) if methods is None else methods
+    host = Host(state, methods, block.chain_id, block.height, block.time_ms)
     table: dict[tuple[int, str], Row] = {}
     scheduled = []
     for key, call in list(_due_calls(state, block.time_ms)):
@@ -107,9 +116,9 @@ def execute_block(state: StateReader, block: BlockInput) -> Generator[None, None
     return BlockOutcome(host.changes(), (*receipts, *scheduled), timeline)
 
 
-def run(state: StateReader, block: BlockInput) -> BlockOutcome:
+def run(state: StateReader, block: BlockInput, methods: Methods | None = None) -> BlockOutcome:
     """Execute a block in one go."""
-    slices = execute_block(state, block)
+    slices = execute_block(state, block, methods)
     while True:
         try:
             next(slices)

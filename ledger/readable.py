@@ -1,9 +1,10 @@
 """Wire objects as people and JSON see them: fields by name, bytes as hex, enums as they are named."""
 
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, inspect
 
 
 def readable(value: Any) -> Any:
@@ -21,3 +22,21 @@ def readable(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(readable(key)): readable(item) for key, item in value.items()}
     return value
+
+
+def from_readable(shown: Any, kind: inspect.Type) -> Any:
+    """The inverse, for the types that arguments of contracts are made of; what is a value already stays one.
+
+    Raises ValueError, KeyError, TypeError for what is none of the type's, and of lengths and ranges leaves the rest to
+    the decoder.
+    """
+    match kind:
+        case inspect.StructType(cls=cls, fields=fields) if isinstance(shown, Mapping):
+            return cls(**{field.name: from_readable(shown[field.name], field.type) for field in fields})
+        case inspect.VarTupleType(item_type=item):
+            return tuple(from_readable(each, item) for each in shown)
+        case inspect.BytesType() if isinstance(shown, str):
+            return bytes.fromhex(shown)
+        case inspect.EnumType(cls=cls) if isinstance(shown, str):
+            return cls[shown.upper()]
+    return shown

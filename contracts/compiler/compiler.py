@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
+from msgspec import Struct as Plain
 from msgspec.structs import replace
 
 from contracts.compiler.declarations import Declarations, Signature
@@ -14,6 +15,7 @@ from contracts.compiler.words import WORDS
 from contracts.vm.program import LANGUAGE, FunctionDef, MethodDef, Program
 from contracts.vm.scope import Scope
 from contracts.vm.verifier import Verified, verify
+from contracts.vm.walk import Node
 from ledger.codec import encode
 from ledger.errors import PeerError
 
@@ -21,8 +23,21 @@ SOURCE_BYTES_MAX = 256 * 1024
 _SUMMARY_MAX = 4_000
 
 
+class Mapped(Plain):
+    """A program, and where its parts came from."""
+
+    program: Program
+    lines: Sequence[tuple[Node, int]]
+    """Nodes of this very program with their lines; a node may come twice, its own line first."""
+
+
 def compile_source(text: str, name: str = "contract") -> Program:
     """The program of a contract's text. Raises SourceError with all that was found, each with line, column and hint."""
+    return compile_mapped(text, name).program
+
+
+def compile_mapped(text: str, name: str = "contract") -> Mapped:
+    """The same, and which line each node came from. Raises as `compile_source`."""
     module = _parse(text, name)
     try:
         return _compile(module)
@@ -57,7 +72,7 @@ def _parse(text: str, name: str) -> ast.Module:
         raise SourceError([Flaw(1, 1, f"no Python text: {error}", "")], name) from error
 
 
-def _compile(module: ast.Module) -> Program:
+def _compile(module: ast.Module) -> Mapped:
     for each in ast.walk(module):
         if isinstance(each, ast.Constant) and isinstance(each.value, str) and not _is_text(each.value):
             flaw(each, "half of a character", "\\ud800 to \\udfff are no characters of their own")
@@ -141,7 +156,7 @@ class _Functions:
         self.flaws: list[Flaw] = []
         self.locals: dict[str, dict[str, int]] = {}
 
-    def compile(self) -> Program:
+    def compile(self) -> Mapped:
         order = self._order()
         signatures: dict[str, Signature] = {}
         marks: dict[str, _Mark] = {}
@@ -164,6 +179,7 @@ class _Functions:
         if self.flaws:
             raise SourceError(self.flaws)
         scheduled = {name: place for place, name in enumerate(written) if marks[name].gas}
+        lines: list[tuple[Node, int]] = []
         done: list[FunctionDef] = [
             FunctionDef(name, len(signatures[name].params), signatures[name].params, signatures[name].result, ())
             for name in order
@@ -177,12 +193,13 @@ class _Functions:
                     dict(zip(signature.names, signature.params, strict=True)), signature.result, self.nodes[name].body
                 )
                 self.locals[name] = body.names
+                lines += body.lines
                 done[place] = FunctionDef(name, len(signature.params), tuple(body.local_types), signature.result, block)
         if self.flaws:
             raise SourceError(self.flaws)
         program = self._program(done, methods)
         self._verify(program)
-        return program
+        return Mapped(program, lines)
 
     def _program(self, functions: Sequence[FunctionDef], methods: tuple[MethodDef, ...]) -> Program:
         declared = self.declared

@@ -38,6 +38,8 @@ class Body(Expressions):
         self.scheduled = methods
         self.result: tuple[Type, ...] = ()
         self.scope.locals = self.local_types
+        self.lines: list[tuple[Statement | Expr, int]] = []
+        """Nodes as they were made, with their lines; some of them became parts of others."""
 
     def compile(self, params: dict[str, Type], result: tuple[Type, ...], body: Sequence[ast.stmt]) -> Block:
         """The function's block."""
@@ -64,7 +66,14 @@ class Body(Expressions):
                     made[-1] = merged
                 else:
                     made.append(each)
+                self.lines.append((made[-1], statement.lineno))
         return tuple(made)
+
+    def expr(self, node: ast.expr, target: Type | None = None) -> Expr:
+        """An expression, and the line that it stands on."""
+        made = super().expr(node, target)
+        self.lines.append((made, node.lineno))
+        return made
 
     def statement(self, node: ast.stmt) -> list[Statement]:
         """What a statement becomes: mostly one."""

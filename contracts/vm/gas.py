@@ -6,13 +6,12 @@ for themselves. What depends on sizes is paid for when it happens, before it hap
 charge the same, at the same points.
 """
 
-from collections.abc import Iterable, Sequence
-
 from msgspec import Struct as Plain
 
 from contracts.vm import tree
 from contracts.vm.functions import HOST_FUNCTIONS
 from contracts.vm.tree import Block, Expr, Statement
+from contracts.vm.walk import expressions, within
 
 
 class Schedule(Plain, frozen=True):
@@ -95,7 +94,7 @@ def block_gas(schedule: Schedule, block: Block, condition: Expr | None = None) -
 
 def expr_gas(schedule: Schedule, node: Expr) -> int:
     """Gas of an expression with all its parts."""
-    parts, own = _parts(node), schedule.nodes[type(node)]
+    parts, own = within(node), schedule.nodes[type(node)]
     if isinstance(node, tree.Host):
         own += HOST_FUNCTIONS[node.function].gas
     if isinstance(node, tree.Make | tree.ListOf | tree.With | tree.Load | tree.Call | tree.Invoke | tree.Host):
@@ -104,53 +103,5 @@ def expr_gas(schedule: Schedule, node: Expr) -> int:
 
 
 def _statement_gas(schedule: Schedule, statement: Statement) -> int:
-    parts = _statement_parts(statement)
+    parts = expressions(statement)
     return schedule.nodes[type(statement)] + sum(expr_gas(schedule, part) for part in parts)
-
-
-def _parts(node: Expr) -> Sequence[Expr]:
-    """The expressions directly within an expression, in the order in which they are computed."""
-    match node:
-        case tree.Arith(_, left, right) | tree.Compare(_, left, right):
-            return (left, right)
-        case tree.And(left, right) | tree.Or(left, right) | tree.Concat(left, right):
-            return (left, right)
-        case tree.Contains(left, right) | tree.Index(left, right) | tree.OrElse(left, right):
-            return (left, right)
-        case tree.Choose(first, second, third) | tree.Slice(first, second, third) | tree.WithItem(first, second, third):
-            return (first, second, third)
-        case tree.Not(operand) | tree.Len(operand) | tree.SortedSet(operand) | tree.IsAbsent(operand):
-            return (operand,)
-        case tree.Present(operand) | tree.Field(operand, _) | tree.Decode(_, operand):
-            return (operand,)
-        case tree.ListOf(_, parts) | tree.Make(_, parts) | tree.Load(_, parts) | tree.Call(_, parts):
-            return parts
-        case tree.Invoke(_, parts) | tree.Host(_, parts):
-            return parts
-        case tree.With(_, changes):
-            return tuple(change.value for change in changes)
-    return ()
-
-
-def _statement_parts(statement: Statement) -> Iterable[Expr]:
-    """The expressions directly within a statement, without those of its blocks."""
-    match statement:
-        case tree.Set(_, value) | tree.Do(value) | tree.Emit(_, value):
-            return (value,)
-        case tree.Store(_, key, value):
-            return (*key, value)
-        case tree.Delete(_, key):
-            return key
-        case tree.Schedule(due_ms, call_id, _, args):
-            return (due_ms, call_id, *args)
-        case tree.Cancel(first, second) | tree.Count(_, first, second, _):
-            return (first, second)
-        case tree.If(condition, _, _) | tree.While(condition, _):
-            return (condition,)
-        case tree.For(_, items, _):
-            return (items,)
-        case tree.Walk(_, prefix, _, _, _, _):
-            return prefix
-        case tree.Return(value):
-            return value
-    return ()

@@ -39,10 +39,15 @@ class Interpreter:
         self.program = linked.program
         self.host = host
 
+    @property
+    def frame(self) -> "type[Frame]":
+        """What a function works in."""
+        return Frame
+
     def call(self, function: int, args: Sequence[Any]) -> Any:
         """Run a function; returns its result, None if it has none. Raises `contracts.host.Failure`."""
         declared = self.program.functions[function]
-        frame = Frame(self, function, declared.locals, declared.result)
+        frame = self.frame(self, function, declared.locals, declared.result)
         for local, value in enumerate(args):
             frame.set(local, value)
         frame.run(declared.body)

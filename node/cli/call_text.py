@@ -9,8 +9,9 @@ import msgspec
 from msgspec import inspect
 
 from contracts.abi import Abi, EncodedCall
-from ledger.codec import Wire, decode
+from ledger.codec import decode
 from ledger.errors import ClientError, PeerError
+from ledger.readable import from_readable
 
 
 def describe_methods(abi: Abi) -> list[dict[str, str]]:
@@ -72,20 +73,6 @@ def _option(field: str) -> str:
 def _from_text(name: str, text: str, kind: inspect.Type) -> Any:
     simple = isinstance(kind, inspect.StrType | inspect.BytesType | inspect.EnumType)
     try:
-        return _value(text if simple else msgspec.json.decode(text), kind)
+        return from_readable(text if simple else msgspec.json.decode(text), kind)
     except (ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
         raise ClientError("args-malformed", f"{_option(name)} {text!r}: {error}") from error
-
-
-def _value(shown: Any, kind: inspect.Type) -> Any:
-    match kind:
-        case inspect.StructType(cls=cls, fields=fields) if issubclass(cls, Wire):
-            return cls(**{field.name: _value(shown[field.name], field.type) for field in fields})
-        case inspect.VarTupleType(item_type=item):
-            return tuple(_value(each, item) for each in shown)
-        case inspect.BytesType():
-            return bytes.fromhex(shown)
-        case inspect.EnumType(cls=cls):
-            return cls[shown.upper()]
-        case _:
-            return shown

@@ -1,9 +1,11 @@
 """`pilechain contract …`: tools for authors of contracts, and for those who are to vote on one."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from msgspec.structs import replace
 
@@ -17,6 +19,9 @@ from contracts.vm.verifier import Verified, verify
 from ledger.codec import encode
 from ledger.errors import ClientError, PeerError
 from node.cli.options import Format, HomeOption, OutputOption, emit, home_of
+
+if TYPE_CHECKING:
+    from node.authoring.runner import Report
 
 contract = typer.Typer(no_args_is_help=True, help="Compile, check and propose contracts (docs/contract-language.md).")
 
@@ -92,6 +97,57 @@ def show(
         typer.echo(text)
         return
     emit(_described(verified.program), output)
+
+
+TestsArgument = Annotated[
+    list[Path], typer.Argument(help="Contracts, or folders of them; tests are test_NAME.py beside, or in tests/.")
+]
+
+
+@contract.command("test")
+def run_tests(paths: TestsArgument, output: OutputOption = Format.TEXT) -> None:
+    """Run contracts' tests on a chain in memory, by both engines; say which lines no test ran."""
+    reports = _reports(paths)
+    if output is Format.JSON:
+        emit([msgspec.to_builtins(report) for report in reports], output)
+    else:
+        for report in reports:
+            for failed in report.failed:
+                typer.echo(f"{failed.where}: {failed.test}: {failed.what}")
+            passed = report.tests - len(report.failed)
+            share = f"{report.ran:,} of {report.nodes:,} nodes run ({100 * report.ran / report.nodes:.1f} %)"
+            missed = f"; not run: lines {_ranges(report.missed_lines)}" if report.missed_lines else ""
+            typer.echo(f"{report.contract}: {passed} of {_many(report.tests, 'test')} passed; {share}{missed}")
+    if any(report.failed or not report.tests for report in reports):
+        raise typer.Exit(1)
+
+
+@contract.command()
+def gas(paths: TestsArgument, output: OutputOption = Format.TEXT) -> None:
+    """What the methods of contracts take, as their tests call them: gas of done calls with their transactions."""
+    rows = [
+        {"contract": Path(report.contract).stem, **msgspec.to_builtins(row)}
+        for report in _reports(paths)
+        for row in report.gas
+    ]
+    emit(rows, output)
+
+
+def _reports(paths: list[Path]) -> "list[Report]":
+    from node.authoring.runner import find, run
+
+    return [run(suite) for path in paths for suite in find(path)]
+
+
+def _ranges(lines: Sequence[int]) -> str:
+    """1, 2, 3, 7 as 1–3, 7."""
+    runs: list[list[int]] = []
+    for line in lines:
+        if runs and line == runs[-1][1] + 1:
+            runs[-1][1] = line
+        else:
+            runs.append([line, line])
+    return ", ".join(str(first) if first == last else f"{first}–{last}" for first, last in runs)
 
 
 @contract.command()
