@@ -47,13 +47,8 @@ test-long: setup ## the long tests
 fuzz: setup ## every parser of outside bytes for SECONDS_EACH=5 (600 for the long run)
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS_EACH) $(ARGS)
 
-machine: setup ## both engines of the contract machine on PROGRAMS=10000 random programs, the first fifth under three hash seeds; gas against time
-	@set -e; digests=; fifth=$$(($(PROGRAMS) / 5)); for seed in 0 1 4711; do \
-	    said="$$(PYTHONHASHSEED=$$seed $(BIN)/python -m tests.vm --programs $$fifth --jobs 2)"; echo "hash seed $$seed: $$said"; \
-	    digests="$$digests$${said##* }\n"; \
-	done; \
-	if [ "$$(printf "$$digests" | sort -u | wc -l)" -ne 1 ]; then echo "the hash seed makes a difference" >&2; exit 1; fi
-	$(BIN)/python -m tests.vm --first $$(($(PROGRAMS) / 5)) --programs $$(($(PROGRAMS) * 4 / 5)) --jobs 2
+machine: setup ## both engines of the contract machine on PROGRAMS=10000 random programs, under three hash seeds and every Python here; gas against time
+	$(BIN)/python -m tests.vm.everywhere --programs $(PROGRAMS) --jobs 2
 	$(BIN)/python -m bench.gas
 
 # What decides about money and agreement, by the unit tests and scenarios alone.

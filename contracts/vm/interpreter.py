@@ -44,6 +44,10 @@ class Interpreter:
         """What a function works in."""
         return Frame
 
+    def gas(self, block: Block, condition: Expr | None) -> int:
+        """What entering a block costs."""
+        return block_gas(self.linked.schedule, block, condition)
+
     def call(self, function: int, args: Sequence[Any]) -> Any:
         """Run a function; returns its result, None if it has none. Raises `contracts.host.Failure`."""
         declared = self.program.functions[function]
@@ -79,7 +83,7 @@ class Frame:
 
     def run(self, block: Block, condition: Expr | None = None) -> After:
         """A block, paid for first; the body of a While with its next `condition`."""
-        self.host.charge(block_gas(self.linked.schedule, block, condition))
+        self.host.charge(self.interpreter.gas(block, condition))
         for statement in block:
             after = self.step(statement)
             if after is not After.NEXT:
