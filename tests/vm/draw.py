@@ -1,11 +1,10 @@
 """Random programs that the verifier passes, and random arguments for them. Everything follows from one seed."""
 
 import random
-from typing import Any
 
 from contracts.vm import tree
 from contracts.vm.functions import HOST_FUNCTIONS
-from contracts.vm.kinds import Kind, check_of
+from contracts.vm.kinds import check_of
 from contracts.vm.native import Native
 from contracts.vm.operators import Op, Relation
 from contracts.vm.program import (
@@ -21,29 +20,14 @@ from contracts.vm.program import (
     StructDef,
     TableDef,
 )
-from contracts.vm.scope import Scope
 from contracts.vm.tree import Expr, Statement
 from contracts.vm.types import Bool, Bytes, Int, List, Optional, Struct, Text, Type, Wide
 from ledger.errors import PeerError
-from tests.vm.values import EDGES, Types, value_of
+from tests.vm.values import EDGES, RememberingScope, Types, value_of
 
 SCALARS = (Int, Bytes, Text)
 OWN, OTHER = 40, 41
 """Contract numbers: programs of OWN may import methods of OTHER."""
-
-
-class RememberingScope(Scope):
-    """Finds the kind of each expression once: trees are drawn from within, and each part is asked about again."""
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.known: dict[int, tuple[Expr, Kind]] = {}
-
-    def _kind(self, node: Expr, depth: int) -> Kind:
-        found = self.known.get(id(node))
-        if found is None:
-            found = self.known[id(node)] = node, super()._kind(node, depth)
-        return found[1]
 
 
 class Draw(Types):

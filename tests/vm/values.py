@@ -3,7 +3,10 @@
 import random
 from typing import Any
 
+from contracts.vm.kinds import Kind
 from contracts.vm.program import StructDef
+from contracts.vm.scope import Scope
+from contracts.vm.tree import Expr
 from contracts.vm.types import Bool, Bytes, Int, List, Optional, Struct, Text, Type, Wide
 from ledger.units import I64_MAX
 
@@ -81,3 +84,17 @@ def value_of(rng: random.Random, declared: Any, structs: Any, make: Any = None) 
         case Struct(struct) | Optional(struct):
             return make(struct, [value_of(rng, field.type, structs, make) for field in structs[struct].fields])
     raise TypeError(declared)
+
+
+class RememberingScope(Scope):
+    """Finds the kind of each expression once: trees are drawn from within, and each part is asked about again."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.known: dict[int, tuple[Expr, Kind]] = {}
+
+    def _kind(self, node: Expr, depth: int) -> Kind:
+        found = self.known.get(id(node))
+        if found is None:
+            found = self.known[id(node)] = node, super()._kind(node, depth)
+        return found[1]
