@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from contracts.compiler.declarations import Declarations, Signature
 from contracts.compiler.errors import Flaw, SourceError, flaw
 from contracts.compiler.statements import Body
-from contracts.compiler.words import WORDS
+from contracts.compiler.words import USED, WORDS
 from contracts.vm.program import LANGUAGE, FunctionDef, MethodDef, Program
 from contracts.vm.scope import Scope
 from contracts.vm.verifier import Verified, verify
@@ -21,6 +21,7 @@ from ledger.errors import PeerError
 
 SOURCE_BYTES_MAX = 256 * 1024
 _SUMMARY_MAX = 4_000
+_SAY_MORE = "say more in comments"
 
 
 class Mapped(Plain):
@@ -103,7 +104,7 @@ def _compile(module: ast.Module) -> Mapped:
                     flaw(node, "outside of functions there are declarations only")
     docstring = ast.get_docstring(module) or ""
     if len(docstring) > _SUMMARY_MAX:
-        flaws.append(Flaw(1, 1, f"what the contract is, in at most {_SUMMARY_MAX} characters", "say more in comments"))
+        flaws.append(Flaw(1, 1, f"what the contract is, in at most {_SUMMARY_MAX} characters", _SAY_MORE))
     if not declared.name:
         flaws.append(Flaw(1, 1, "the contract has no name", 'CONTRACT = Contract("feeder", Business.LOAD)'))
     if flaws:
@@ -165,7 +166,7 @@ class _Functions:
                 _, params, result = self.declared.signature(self.nodes[name])
                 for arg in self.nodes[name].args.args:
                     # A method's parameters are its wire format: they may be called like one of its functions.
-                    if arg.arg in self.declared.taken and arg.arg not in self.nodes:
+                    if (arg.arg in self.declared.taken and arg.arg not in self.nodes) or arg.arg in USED:
                         flaw(arg, f"the name {arg.arg} means something else in this contract", "choose another")
                 signatures[name] = Signature(place, tuple(params), tuple(params.values()), result)
                 mark = self._mark(self.nodes[name])
@@ -294,7 +295,9 @@ class _Functions:
 
     def _method(self, name: str, signature: Signature, mark: _Mark) -> MethodDef:
         docstring = ast.get_docstring(self.nodes[name]) or ""
-        summary = " ".join(docstring.split("\n\n")[0].split())[:_SUMMARY_MAX]
+        summary = " ".join(docstring.split("\n\n")[0].split())
+        if len(summary) > _SUMMARY_MAX:
+            flaw(self.nodes[name].body[0], f"what a method does, in at most {_SUMMARY_MAX} characters", _SAY_MORE)
         return MethodDef(
             name.rstrip("_"),
             signature.place,

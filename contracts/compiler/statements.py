@@ -7,6 +7,7 @@ from contracts.compiler.declarations import Declarations, Signature
 from contracts.compiler.errors import flaw
 from contracts.compiler.expressions import Expressions
 from contracts.compiler.order import is_quiet
+from contracts.compiler.words import USED
 from contracts.vm import tree
 from contracts.vm.functions import HASH, QUANTITY
 from contracts.vm.kinds import NO_CHECK, Kind, check_of, show
@@ -117,7 +118,7 @@ class Body(Expressions):
     # ── assignments ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _new(self, node: ast.AST, name: str, declared: Type) -> int:
-        if name in self.declared.taken or name in self.functions:
+        if name in self.declared.taken or name in self.functions or name in USED:
             flaw(node, f"the name {name} means something else in this contract", "choose another")
         return self.local(name, declared)
 

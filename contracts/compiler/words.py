@@ -64,5 +64,7 @@ MARKS = {"Contract", "Struct", "Table", "Cell", "Event", "Codes", "Enum", "Inter
     "Size", "table", "cell", "event", "method", "internal", "scheduled", "call", "chain", "block", "Role", "Business",
     "Branch",
 }  # fmt: skip
+USED = set(TYPES) | STATEMENTS | EXPRESSIONS | {"call", "chain", "block"}
+"""Words that stand in functions: no local or parameter is called like one."""
 WORDS = set(TYPES) | STATEMENTS | EXPRESSIONS | MARKS
 """All that a text may import from `contracts.language`."""

@@ -189,6 +189,9 @@ STATEMENTS: dict[str, tuple[int, str]] = {
     "b = Code.BAD": (5, "a code is for fail(…) and require(…) only"),
     "b = State.GONE": (5, "State has no GONE"),
     "LIMIT = 4": (1, "the name LIMIT means something else in this contract"),
+    "min = 4": (1, "the name min means something else in this contract"),
+    "call = 4": (1, "the name call means something else in this contract"),
+    "Name = 4": (1, "the name Name means something else in this contract"),
     "nothing = 4": (1, "the name nothing means something else in this contract"),
     "a: U8 = 3": (1, "a has a type already"),
     "b = nope(a)": (5, "nope is no function here, or not called so"),
@@ -346,3 +349,14 @@ def test_F20_several_flaws_are_told_at_once_as_editors_read_them():
 def test_F20_columns_count_characters():
     (found,) = flaws(BODY.format("b = '充电桩' + c"))
     assert (found.line, found.column, found.message) == (INNER, 4 + 13, "c is not known here")
+
+
+def test_F20_a_method_s_prose_is_not_cut_in_silence():
+    text = f"@method(Role.GRID)\ndef told() -> None:\n    '''{'word ' * 900}'''\n"
+    (found,) = flaws(HEAD + text)
+    assert found.message == "what a method does, in at most 4000 characters"
+
+
+def test_F20_a_parameter_is_not_called_like_a_word():
+    (found,) = flaws(HEAD + "@method(Role.GRID)\ndef told(block: U8) -> None:\n    pass\n")
+    assert found.message == "the name block means something else in this contract"

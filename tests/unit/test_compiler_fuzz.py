@@ -146,7 +146,6 @@ SOUND = {
     "a list of nothing",
     "NUL in a text",
     "many brackets",
-    "long prose",
 }
 
 
