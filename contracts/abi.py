@@ -7,7 +7,7 @@ position (`contracts.vm.layout`). Both have one encoding.
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -30,8 +30,12 @@ GAS_LIMIT = 1_000_000
 """Enough for every method but those of governance; a block's gas is that of a full block of such calls."""
 GOVERNANCE_GAS_LIMIT = 10_000_000
 """Of calls that rewrite the timeline: with a hundred validators and nine decisions pending they take half of it."""
-DESCRIBED_MAX = 64
+DESCRIBED_MAX = 256
 """Programs, and sets of them, that a process keeps described: several versions of every contract of a chain."""
+
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class MethodDescription(msgspec.Struct, frozen=True):
@@ -135,10 +139,11 @@ class Abi:
         """A method that transactions call, by the contract's name or number. Raises ClientError as `contract`, and
         `method-unknown`.
         """
-        found = {each.method: each for each in self.contract(contract).methods if each.roles}
+        named = self.contract(contract)
+        found = {each.method: each for each in named.methods if each.roles}
         if method not in found:
             known = ", ".join(sorted(found))
-            raise ClientError("method-unknown", f"{contract} has no method {method}; it has {known}")
+            raise ClientError("method-unknown", f"{named.name} has no method {method}; it has {known}")
         return found[method]
 
     def encode_call(self, contract: str, method: str, /, **fields: Any) -> EncodedCall:
@@ -150,7 +155,7 @@ class Abi:
         try:
             call = found.encode(found.args(**fields))
             decode(found.args, call.args)
-        except (TypeError, PeerError) as error:  # a length or range that its type does not allow, too
+        except (TypeError, ValueError, OverflowError, PeerError) as error:  # lengths and ranges, too
             raise ClientError("args-malformed", f"{contract}.{method}: {error}") from error
         return call
 
@@ -183,19 +188,27 @@ _abis: dict[tuple[tuple[int, bytes], ...], Abi] = {}
 def abi_at(state: StateReader, height: int) -> Abi:
     """The contracts that rule at a height."""
     present = tuple(sorted(ruling(deployments_of(state), height).items()))
-    if present not in _abis:
-        for key in present:
-            if key not in _described:
-                _bound(_described)
-                _described[key] = described(key[0], program_of(state, key[1]))
-        _bound(_abis)
-        _abis[present] = Abi(_described[key] for key in present)
-    return _abis[present]
+    found = _abis.get(present)
+    if found is None:
+        found = Abi([_described_at(state, number, name) for number, name in present])
+        _keep(_abis, present, found)
+    return found
 
 
-def _bound(kept: dict[Any, Any]) -> None:
-    if len(kept) >= DESCRIBED_MAX:
-        kept.clear()
+def _described_at(state: StateReader, number: int, code_hash: bytes) -> Described:
+    key = number, code_hash
+    found = _described.get(key)
+    if found is None:
+        found = described(number, program_of(state, code_hash))
+        _keep(_described, key, found)
+    return found
+
+
+def _keep(kept: dict[K, V], key: K, value: V) -> None:
+    """Keep one more, the oldest ones no longer. Threads of a process share these."""
+    kept[key] = value
+    for oldest in list(kept)[:-DESCRIBED_MAX]:
+        kept.pop(oldest, None)
 
 
 def described(number: int, program: Program) -> Described:

@@ -50,12 +50,14 @@ class Code(IntEnum):
     NOT_GOVERNANCE = 23, "who votes and within which limits only the governance contract may ask and decide"
     CODE_REFUSED = 24, "the verifier refuses the contract's code; `pilechain contract verify` says why"
     CODE_UNKNOWN = 25, "no such code is kept: it was never proposed, or its proposal has lapsed"
-    TABLES_CHANGED = (
+    LAYOUT_CHANGED = (
         26,
-        "the code leaves out a table of the contract or gives it other types; a new layout takes a new mark",
+        "the code leaves out a table or an event of the contract or gives it other types; "
+        "a new layout takes a new mark or name",
     )
 
     NUMBER_INVALID = 27, "contracts have numbers from 1 to 4,000,000"
+    TEXT_DIFFERS = 28, "the code is kept with another text; propose it with that one, or after it has lapsed"
 
 
 _BY_NUMBER = {code.value: code for code in Code}

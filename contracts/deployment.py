@@ -26,6 +26,8 @@ class StoredCode(Wire):
 
     code: Annotated[bytes, Meta(max_length=CODE_BYTES_MAX)]
     source: Annotated[str, Meta(max_length=SOURCE_CHARACTERS_MAX)]
+    proposals: U32
+    """How many proposals of it wait."""
 
 
 class Deployment(Wire):

@@ -138,7 +138,7 @@ def deployed(contracts: Sequence[ContractSetup]) -> dict[bytes, bytes]:
     """State entries that let contracts rule from the first block on."""
     rows = sorted((each.number, code_hash(each.code)) for each in contracts)
     deployments = Deployments(tuple(Deployment(number, 0, name) for number, name in rows))
-    state = {CODES.key(code_hash(each.code)): encode(StoredCode(each.code, each.source)) for each in contracts}
+    state = {CODES.key(code_hash(each.code)): encode(StoredCode(each.code, each.source, 0)) for each in contracts}
     return {DEPLOYMENTS.key(): encode(deployments), **state}
 
 
@@ -212,7 +212,7 @@ def _programs(consortium: Consortium) -> dict[int, Program]:
         _require(each.number not in programs, f"two contracts have the number {each.number}")
         programs[each.number] = program = verify(each.code).program
         others = ", ".join(misfits(each.number, program))
-        _require(not others, f"contract {each.number} has not the tables that this release reads: {others}")
+        _require(not others, f"contract {each.number} has not the tables and events that this release reads: {others}")
     _require(set(NEEDED) <= programs.keys(), f"contracts {', '.join(map(str, NEEDED))} are needed")
     return programs
 

@@ -15,7 +15,7 @@ from msgspec import Meta
 from ledger.codec import Wire
 from ledger.hashing import Tag, sm3
 from ledger.merkle import merkle_root
-from ledger.units import U32, U63, Hash, Name, Signature
+from ledger.units import U32, U63, Hash, Name, PublicKey, Signature
 
 SESSION_CONTRACT = 5
 """Stable number of the session contract; piles address it and read its events."""
@@ -114,7 +114,7 @@ class SessionOpened(Wire):
     session: Hash
     pile: Name
     connector: U32
-    driver: bytes
+    driver: PublicKey
     """Public key of the driver's account."""
     deposit_fen: U63
     start_until_ms: U63
@@ -146,11 +146,11 @@ class SessionSettled(Wire):
 
     session: Hash
     pile: Name
-    driver: bytes
+    driver: PublicKey
     operator: Name
     home_operator: Name
     energy_wh: U63
-    lines: tuple[BillLine, ...]
+    lines: Annotated[tuple[BillLine, ...], Meta(max_length=BORDERS_MAX)]
     beans_wh: U63
     """Energy paid by electric beans; none until their contract comes."""
     occupancy_fen: U63

@@ -5,7 +5,7 @@ form. msgspec's encoder always writes that form, but its decoder (like every Mes
 ones. Two byte strings for one object would be two hashes for one object, so `decode` encodes again and compares.
 """
 
-from functools import cache
+from functools import lru_cache
 from typing import Any, TypeVar, cast, dataclass_transform
 
 import msgspec
@@ -29,7 +29,7 @@ class Wire(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     """
 
 
-@cache  # keyed by type: as many entries as the program has wire types
+@lru_cache(4_096)  # by type: all that the program has, and those of the contracts that it describes
 def _decoder(kind: Any) -> msgspec.msgpack.Decoder[Any]:
     return msgspec.msgpack.Decoder(kind)
 

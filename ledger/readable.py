@@ -31,7 +31,11 @@ def from_readable(shown: Any, kind: inspect.Type) -> Any:
     the decoder.
     """
     match kind:
+        case inspect.UnionType(types=(inner, inspect.NoneType())) if shown is not None:
+            return from_readable(shown, inner)
         case inspect.StructType(cls=cls, fields=fields) if isinstance(shown, Mapping):
+            if unknown := sorted(shown.keys() - {field.name for field in fields}):
+                raise ValueError(f"there is no field {', '.join(map(str, unknown))}")
             return cls(**{field.name: from_readable(shown[field.name], field.type) for field in fields})
         case inspect.VarTupleType(item_type=item):
             return tuple(from_readable(each, item) for each in shown)

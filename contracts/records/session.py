@@ -12,7 +12,14 @@ from contracts.host import Table
 from contracts.numbers import SESSION
 from contracts.records.registry import PileKind
 from contracts.records.tariff import ServiceFee
-from ledger.charging import BorderReading
+from ledger.charging import (
+    BorderReading,
+    SessionExpired,
+    SessionOpened,
+    SessionSettled,
+    SessionStarted,
+    SessionTimedOut,
+)
 from ledger.codec import Wire
 from ledger.units import U32, U63, Hash, Name, PublicKey
 
@@ -97,3 +104,12 @@ class Settings(Wire):
 
 SESSIONS = Table(SESSION, b"s", Session)
 SETTINGS = Table(SESSION, b"c", Settings)
+
+EVENTS: dict[str, type[Wire]] = {
+    "session.opened": SessionOpened,
+    "session.started": SessionStarted,
+    "session.timed-out": SessionTimedOut,
+    "session.settled": SessionSettled,
+    "session.expired": SessionExpired,
+}
+"""What piles and the read model follow sessions by."""

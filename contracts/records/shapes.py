@@ -1,4 +1,4 @@
-"""Whether a program's tables are of the types by which the node reads them."""
+"""Whether a program's tables and events are of the types by which the node reads them."""
 
 from collections.abc import Mapping
 from enum import IntEnum
@@ -7,10 +7,10 @@ from typing import Any
 from msgspec import inspect
 
 from contracts.host import Table
+from contracts.numbers import SESSION
 from contracts.records import governance, identity, money, registry, session, tariff
 from contracts.vm.program import Program
 from contracts.vm.types import Bool, Bytes, Int, List, Optional, Struct, Text, Type
-from ledger.errors import OurError
 
 
 def _tables() -> Mapping[bytes, tuple[str, Table[Any]]]:
@@ -24,51 +24,43 @@ TABLES = _tables()
 
 
 def misfits(number: int, program: Program) -> list[str]:
-    """Names of the tables that the node reads and a program, at its number, has not, or has with other types."""
-    declared = {number.to_bytes(4, "big") + bytes([table.tag]): Struct(table.value) for table in program.tables}
+    """Names of the tables and events that the node reads and a program, at its number, has not, or has with other
+    types.
+    """
+    tables = {number.to_bytes(4, "big") + bytes([table.tag]): table.value for table in program.tables}
+    events = {event.name: event.struct for event in program.events}
+    wanted = [
+        (name, table.kind, tables.get(prefix)) for prefix, (name, table) in TABLES.items() if table.contract == number
+    ]
+    if number == SESSION:
+        wanted += [(name, kind, events.get(name)) for name, kind in session.EVENTS.items()]
     return [
         name
-        for prefix, (name, table) in TABLES.items()
-        if table.contract == number
-        and (prefix not in declared or shape_of_program(program, declared[prefix]) != shape_of_python(table.kind))
+        for name, kind, place in wanted
+        if place is None or not _fits(program, Struct(place), inspect.type_info(kind))
     ]
 
 
-def shape_of_program(program: Program, declared: Type) -> object:
-    """A type of a program without names of structs and places."""
-    match declared:
-        case Struct(struct):
-            return tuple(
-                (field.name, shape_of_program(program, field.type)) for field in program.structs[struct].fields
+def _fits(program: Program, declared: Type, read_as: Any) -> bool:
+    """Whether a type of a program is what the node reads it as. Goes no deeper than the node's own types."""
+    match declared, read_as:
+        case Bool(), inspect.BoolType():
+            return True
+        case Int(low, high), inspect.IntType(ge=least, le=most):
+            return (low, high) == (least, most)
+        case Int(low, high), inspect.EnumType(cls=enum) if issubclass(enum, IntEnum):
+            return (low, high) == (min(enum), max(enum))
+        case Bytes(low, high), inspect.BytesType(min_length=least, max_length=most):
+            return (low, high) == (least or 0, most)
+        case Text(low, high), inspect.StrType(min_length=least, max_length=most):
+            return (low, high) == (least or 0, most)
+        case List(item, low, high), inspect.VarTupleType(item_type=read_item, min_length=least, max_length=most):
+            return (low, high) == (least or 0, most) and _fits(program, item, read_item)
+        case Optional(struct), inspect.UnionType(types=(inner, inspect.NoneType())):
+            return _fits(program, Struct(struct), inner)
+        case Struct(struct), inspect.StructType(fields=fields):
+            ours = program.structs[struct].fields
+            return [field.name for field in ours] == [field.name for field in fields] and all(
+                _fits(program, field.type, read_field.type) for field, read_field in zip(ours, fields, strict=True)
             )
-        case Optional(struct):
-            return "or nothing", shape_of_program(program, Struct(struct))
-        case List(item, low, high):
-            return "list", shape_of_program(program, item), low, high
-    return declared
-
-
-def shape_of_python(kind: type) -> object:
-    """A Python type in the same words."""
-    return _shape(inspect.type_info(kind))
-
-
-def _shape(described: Any) -> object:
-    match described:
-        case inspect.BoolType():
-            return Bool()
-        case inspect.IntType(ge=int(low), le=int(high)):
-            return Int(low, high)
-        case inspect.EnumType(cls=enum) if issubclass(enum, IntEnum):
-            return Int(int(min(enum)), int(max(enum)))
-        case inspect.BytesType(min_length=low, max_length=int(high)):
-            return Bytes(low or 0, high)
-        case inspect.StrType(min_length=low, max_length=int(high)):
-            return Text(low or 0, high)
-        case inspect.VarTupleType(item_type=item, min_length=low, max_length=high):
-            return "list", _shape(item), low or 0, high
-        case inspect.UnionType(types=(inner, inspect.NoneType())):
-            return "or nothing", _shape(inner)
-        case inspect.StructType(fields=fields):
-            return tuple((field.name, _shape(field.type)) for field in fields)
-    raise OurError("record-type", f"{described} is no type that a contract's record can have")
+    return False

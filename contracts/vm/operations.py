@@ -184,6 +184,9 @@ def _decide(host: Host, members: Sequence[Wire], observers: Sequence[Wire], para
     if not VALIDATORS_MIN <= len(members) <= VALIDATORS_MAX or len(observers) > OBSERVERS_MAX:
         raise Failure(Code.OUT_OF_RANGE)
     voting = [_wire(Validator, member) for member in members]
+    for each in ([m.name for m in voting], [m.vote_key for m in voting], [m.node_key for m in voting]):
+        if len(set(each)) != len(each):  # who is there twice would vote twice
+            raise Failure(Code.OUT_OF_RANGE)
     following = [_wire(Observer, observer) for observer in observers]
     return _given(host.decide(host.timeline, voting, following, _wire(Parameters, parameters)))
 

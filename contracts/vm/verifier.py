@@ -10,6 +10,7 @@ What it guarantees, and so which attack it stops:
 | expressions ≤ 64 deep, blocks ≤ 16, inner calls ≤ 8 | exhausted stacks of Python and its parser |
 | functions call only those before them | recursion |
 | a local is read only after it is set on every way there | values left over from elsewhere |
+| structs lie at most 16 deep within one another | exhausted stacks of whoever encodes, decodes or shows a value |
 | a value of every type has at most 512 KiB | memory, and records that no transaction or snapshot could carry |
 
 It does not judge what a contract does: that is for people who read its source.
@@ -39,6 +40,8 @@ FIELDS_MAX = 32
 """Of a struct: changing one copies all, at one price."""
 TYPE_BYTES_MAX = 512 * 1024
 """Longest encoding of a value: a thousand companies with their roles."""
+NESTING_MAX = 16
+"""Structs within structs: deeper ones would exhaust the stack of whoever encodes, decodes or shows a value."""
 KEY_PARTS_MAX = 4
 SCHEDULED_GAS_MAX = 10_000_000
 """Of one scheduled call: as much as a transaction of governance may take."""
@@ -124,6 +127,7 @@ class _Records:
     def __init__(self, program: Program) -> None:
         self.scope = Scope(program, 0, ())
         self.sizes: list[int] = []
+        self.depths: list[int] = []
 
     def add(self, position: int, struct: StructDef) -> None:
         _few(struct.fields, FIELDS_MAX)
@@ -131,6 +135,9 @@ class _Records:
         for field in struct.fields:
             self.check(field.type, position)
             _check_enum(self.scope.program, field.enum, field.type)
+        self.depths.append(1 + max((self.depth(field.type) for field in struct.fields), default=0))
+        if self.depths[-1] > NESTING_MAX:
+            refuse(f"structs within structs, {self.depths[-1]} deep, at most {NESTING_MAX}")
         self.sizes.append(5 + sum(self.size(field.type) for field in struct.fields))
         if self.sizes[-1] > TYPE_BYTES_MAX:
             refuse(f"a value may take {self.sizes[-1]} bytes, at most {TYPE_BYTES_MAX}")
@@ -142,6 +149,15 @@ class _Records:
             refuse("a number of 128 bits outside of a function's locals")
         if (size := self.size(declared)) > TYPE_BYTES_MAX:
             refuse(f"a value may take {size} bytes, at most {TYPE_BYTES_MAX}")
+
+    def depth(self, declared: Type) -> int:
+        """How many structs lie within one another."""
+        match declared:
+            case List(item, _, _):
+                return self.depth(item)
+            case Struct(struct) | Optional(struct):
+                return self.depths[struct]
+        return 0
 
     def size(self, declared: Type) -> int:
         """Longest encoding: MessagePack's header of five bytes, four bytes per character, nine per number."""
@@ -214,9 +230,11 @@ def _few(rows: Sequence[Any], most: int = LISTED_MAX) -> None:
 
 
 def _distinct(names: Sequence[Any], what: str) -> None:
-    for place, name in enumerate(names):
-        if name in names[:place]:
+    seen = set()
+    for name in names:
+        if name in seen:
             refuse(f"{what} {name} twice")
+        seen.add(name)
 
 
 @contextmanager

@@ -1,27 +1,11 @@
-"""A tree's nodes and what is directly within each."""
+"""What is directly within each node of a tree."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from contracts.vm import tree
 from contracts.vm.tree import Block, Expr, Statement
 
 Node = Statement | Expr
-
-
-def nodes(block: Block) -> Iterator[Node]:
-    """All nodes of a block, each before what is within it."""
-    for statement in block:
-        yield statement
-        for part in expressions(statement):
-            yield from _all(part)
-        for inner in blocks(statement):
-            yield from nodes(inner)
-
-
-def _all(node: Expr) -> Iterator[Node]:
-    yield node
-    for part in within(node):
-        yield from _all(part)
 
 
 def blocks(statement: Statement) -> Sequence[Block]:

@@ -1,6 +1,7 @@
 """Which nodes of a program have run: for the tests of a contract's author."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from contracts.compiler.compiler import Mapped
@@ -8,21 +9,38 @@ from contracts.host import Host
 from contracts.vm.interpreter import After, Frame, Interpreter
 from contracts.vm.link import Linked
 from contracts.vm.tree import Expr, Statement
-from contracts.vm.walk import Node, nodes
+from contracts.vm.walk import Node, blocks, expressions, within
 
 
 class Coverage:
     """What has run of one program, by the identity of its nodes."""
 
     def __init__(self, mapped: Mapped) -> None:
-        self.program = program = mapped.program
-        self._lines: dict[int, int] = {}
-        for node, line in mapped.lines:
-            self._lines.setdefault(id(node), line)
-        self.nodes: tuple[Node, ...] = tuple(
-            {id(node): node for function in program.functions for node in nodes(function.body)}.values()
-        )
+        self.program = mapped.program
         self.ran: set[int] = set()
+        self._nodes: dict[int, tuple[Node, int]] = {}
+        own: dict[int, int] = {}
+        for node, line in mapped.lines:
+            own.setdefault(id(node), line)
+        for function in self.program.functions:
+            for statement in function.body:
+                self._add(statement, own, 0)
+
+    def _add(self, node: Node, own: Mapping[int, int], line: int) -> None:
+        """A node with its line; what the compiler made of a word (`require`) has that of the word."""
+        line = own.get(id(node), line)
+        self._nodes.setdefault(id(node), (node, line))
+        if isinstance(node, Statement):
+            parts: Iterable[Node] = chain(expressions(node), *blocks(node))
+        else:
+            parts = within(node)
+        for part in parts:
+            self._add(part, own, line)
+
+    @property
+    def count(self) -> int:
+        """How many nodes there are."""
+        return len(self._nodes)
 
     def functions(self, linked: Linked) -> Sequence[Callable[..., Any]]:
         """The functions of the program, which must be `linked`'s own, run by the interpreter and noted."""
@@ -35,14 +53,9 @@ class Coverage:
         return run
 
     @property
-    def missed(self) -> list[Node]:
-        """Nodes that never ran, in the order of the program."""
-        return [node for node in self.nodes if id(node) not in self.ran]
-
-    @property
-    def missed_lines(self) -> list[int]:
-        """Lines of the text with such nodes."""
-        return sorted({self._lines[id(node)] for node in self.missed if id(node) in self._lines})
+    def missed(self) -> list[int]:
+        """The line of each node that never ran."""
+        return [line for name, (_, line) in self._nodes.items() if name not in self.ran]
 
 
 class _Noting(Interpreter):

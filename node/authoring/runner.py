@@ -9,13 +9,14 @@ import ast
 import inspect
 import linecache
 import runpy
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
 from contracts.compiler.compiler import Mapped, compile_mapped, compile_source
+from contracts.deployment import NUMBER_MAX
 from contracts.genesis import ContractSetup
 from contracts.vm.entry import methods_of
 from contracts.vm.link import Linked
@@ -72,7 +73,11 @@ class Report(Struct, frozen=True):
 
 def find(path: Path) -> list[Suite]:
     """The suites of a contract, or of a folder's contracts. Raises ClientError `contract-file` if there are none."""
-    texts = [path] if path.is_file() else sorted(each for each in path.glob("*.py") if _is_contract(each))
+    texts = (
+        [path]
+        if path.is_file()
+        else sorted(each for each in path.glob("*.py") if each.is_file() and _is_contract(each))
+    )
     found = []
     for text in texts:
         places = (text.with_name(f"test_{text.name}"), text.parent / "tests" / f"test_{text.name}")
@@ -84,32 +89,33 @@ def find(path: Path) -> list[Suite]:
 
 
 def _is_contract(path: Path) -> bool:
-    return not path.name.startswith(("test_", "_")) and "Contract(" in path.read_text(encoding="utf-8")
+    return not path.name.startswith(("test_", "_")) and "Contract(" in _text(path)
 
 
 def run(suite: Suite) -> Report:
     """Run a suite. Raises SourceError for a text that does not compile, ClientError `contract-tests` for tests that
-    cannot be loaded.
+    cannot be loaded, `contract-file`, `consortium-invalid` for a contract that no genesis could carry.
     """
-    text = suite.contract.read_text(encoding="utf-8")
+    text = _text(suite.contract)
     mapped = compile_mapped(text, suite.contract.name)
     module = _loaded(suite.tests)
-    number = module.get("NUMBER", NUMBERS.get(mapped.program.name, NUMBER))
-    contracts = _contracts(suite, module.get("WITH", {}), ContractSetup(number, encode(mapped.program), text))
-    coverage, noting = _noting(mapped, number)
+    number, others = _settings(suite, module, NUMBERS.get(mapped.program.name, NUMBER))
+    tested = ContractSetup(number, encode(mapped.program), text)
+    contracts = {each.number: each for each in (*library(), *others, tested)}
+    coverage, noting = _noting(mapped, tested)
     tests = [(name, value) for name, value in module.items() if name.startswith("test_") and inspect.isfunction(value)]
     failed = []
     for name, test in tests:
-        world = World(contracts, mapped.program.name, noting)
+        world = World([contracts[each] for each in sorted(contracts)], number, noting)
         found = _try(suite.tests, name, test, world)
         failed += [found] if found else []
     return Report(
         contract=str(suite.contract),
         tests=len(tests),
         failed=tuple(failed),
-        nodes=len(coverage.nodes),
-        ran=len(coverage.nodes) - len(coverage.missed),
-        missed_lines=tuple(coverage.missed_lines),
+        nodes=coverage.count,
+        ran=coverage.count - len(coverage.missed),
+        missed_lines=tuple(sorted(set(coverage.missed))),
         gas=tuple(
             Gas(method, len(used), min(used), sum(used) // len(used), max(used))
             for method, used in sorted(noting.used.items())
@@ -117,36 +123,53 @@ def run(suite: Suite) -> Report:
     )
 
 
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClientError("contract-file", f"{file}: {error}") from error
+
+
 def _loaded(tests: Path) -> dict[str, Any]:
     try:
         return runpy.run_path(str(tests))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also one that means to end the process
         raise ClientError("contract-tests", f"{_place(tests, error)}: {type(error).__name__}: {error}") from error
 
 
-def _contracts(suite: Suite, others: dict[int, str], tested: ContractSetup) -> Sequence[ContractSetup]:
-    """The library, the contracts that the tests name, and the tested one at its number."""
-    chosen = {each.number: each for each in library()}
-    for number, file in others.items():
-        text = (suite.contract.parent / file).read_text(encoding="utf-8")
-        chosen[number] = ContractSetup(number, encode(compile_source(text, file)), text)
-    chosen[tested.number] = tested
-    return tuple(chosen[number] for number in sorted(chosen))
+def _settings(suite: Suite, module: dict[str, Any], usual: int) -> tuple[int, list[ContractSetup]]:
+    """The contract's number, and those of others that its tests need."""
+    number, others = module.get("NUMBER", usual), module.get("WITH", {})
+    numbers = [number, *others] if isinstance(others, dict) else [None]
+    sound = all(type(each) is int and 1 <= each <= NUMBER_MAX for each in numbers) and number not in numbers[1:]
+    if not sound or not all(isinstance(file, str) for file in others.values()):
+        hint = f'NUMBER = 9 and WITH = {{8: "other.py"}}, each number once, from 1 to {NUMBER_MAX:,}'
+        raise ClientError("contract-tests", f"{suite.tests}: {hint}")
+    made = []
+    for each, file in others.items():
+        text = _text(suite.contract.parent / file)
+        made.append(ContractSetup(each, encode(compile_source(text, file)), text))
+    return number, made
 
 
-def _noting(mapped: Mapped, number: int) -> tuple[Coverage, Noting]:
+def _noting(mapped: Mapped, tested: ContractSetup) -> tuple[Coverage, Noting]:
     # The very program that was mapped, not one that was decoded: nodes are told apart by identity.
-    linked = Linked(Verified(code_hash(encode(mapped.program)), mapped.program), number)
+    name = code_hash(tested.code)
+    linked = Linked(Verified(name, mapped.program), tested.number)
     coverage = Coverage(mapped)
-    return coverage, Noting(methods_of(linked, coverage.functions(linked)), number)
+    return coverage, Noting(methods_of(linked, coverage.functions(linked)), tested.number, name)
 
 
 def _try(tests: Path, name: str, test: Callable[..., None], world: World) -> Failed | None:
+    if inspect.isgeneratorfunction(test) or inspect.iscoroutinefunction(test):
+        return Failed(name, f"{tests}:{test.__code__.co_firstlineno}", "a test is a plain function: no yield, no async")
     try:
         test(world)
-    except OurError:
+    except (OurError, KeyboardInterrupt):
         raise
-    except Exception as error:  # noqa: BLE001  # whatever a test raises is what it found
+    except BaseException as error:  # noqa: BLE001  # whatever a test raises is what it found
         return Failed(name, _place(tests, error), _told(tests, error))
     return None
 

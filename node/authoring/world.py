@@ -8,7 +8,7 @@ and piles, all with money.
 | `pile`, `other_pile`, `home_pile` | piles of operator, other operator and owner, with two connectors, in service |
 
 Every block is executed by the generated code, as a node does, and by the interpreter, which notes what ran; both must
-agree.
+agree. Calls in the name of a contract are noted, too.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,12 @@ from msgspec.structs import replace
 from contracts import executor
 from contracts.abi import GOVERNANCE_GAS_LIMIT, Abi, Described, MethodDescription, abi_at
 from contracts.compiled import methods_at, program_of
-from contracts.contract import Method, Role
+from contracts.contract import Method
 from contracts.deployment import deployments_of, ruling
 from contracts.digests import node_key_digest, own_key_digest, vote_key_digest
-from contracts.genesis import AccountSetup, CompanySetup, Consortium, ContractSetup, FeeSetup, PileSetup, genesis_state
-from contracts.host import Failure, Host
+from contracts.genesis import ContractSetup, genesis_state
+from contracts.host import SCHEDULE, Failure, Host
 from contracts.memory import MemoryState
-from contracts.records.registry import MeterState, Pile, PileKind
-from contracts.records.tariff import ServiceFee
 from contracts.vm import types as vm
 from contracts.vm.layout import Records, struct_classes
 from contracts.vm.program import Program
@@ -37,32 +35,12 @@ from ledger.charging import Reading, ReadingReason, SignedReading, reading_diges
 from ledger.codec import Wire, decode, encode
 from ledger.errors import ClientError, OurError, PeerError
 from ledger.evidence import Equivocation, Phase, Statement, equivocation, statement_digest
-from ledger.genesis import Genesis, Parameters, Profile
-from ledger.keys import Scheme, SoftSigner
 from ledger.readable import from_readable
-from ledger.tariff import Period, Tariff
 from ledger.transaction import Signed, Transaction, transaction_id, transaction_leaf
-from ledger.validators import Validator, ValidatorSet
+from node.authoring.consortium import BEGIN_MS, COMPANIES, DAY_MS, HOUR_MS, MINUTE_MS, genesis_of, signer_of
 from node.library import program_of as library_program
 from node.library import text_of
 
-MINUTE_MS = 60_000
-HOUR_MS = 60 * MINUTE_MS
-DAY_MS = 24 * HOUR_MS
-BEGIN_MS = 1_800_000_000_000 // DAY_MS * DAY_MS - 8 * HOUR_MS
-"""Midnight in China."""
-COMPANIES = {
-    "Grid": Role.GRID,
-    "Lab": Role.LAB,
-    "Maintenance": Role.MAINTENANCE,
-    "Operator": Role.OPERATOR,
-    "Other": Role.OPERATOR,
-    "Regulator": Role.REGULATOR,
-}
-WALLET_FEN = 100_000
-COLLATERAL_FEN = 1_000_000
-POOL_FEN = 1_000
-REGION = "City"
 Methods = Mapping[tuple[int, str], Method]
 
 
@@ -94,11 +72,14 @@ class World:
     HOUR_MS = HOUR_MS
     DAY_MS = DAY_MS
 
-    def __init__(self, contracts: Sequence[ContractSetup], tested: str, noting: "Noting | None" = None) -> None:
-        """`tested` names the contract whose methods need no contract's name before them."""
-        self.tested = tested
+    gas_limit = 0
+    """Of calls; 0 for what is usual. A test of a dear contract sets it."""
+
+    def __init__(self, contracts: Sequence[ContractSetup], tested: int, noting: "Noting | None" = None) -> None:
+        """`tested` is the contract whose methods and tables need no contract's name before them."""
+        self.tested = str(tested)
         self.noting = noting
-        self.document = _genesis(contracts)
+        self.document = genesis_of(contracts)
         self.chain_id = self.document.hash()
         self.state = MemoryState(genesis_state(self.document))
         self.height = 0
@@ -138,6 +119,8 @@ class World:
         declared = next((each for each in program.tables if each.name == name), None)
         if declared is None:
             raise Unexpected(f"{described.name} has no table {name}; it has {[each.name for each in program.tables]}")
+        if len(key) != len(declared.key):
+            raise Unexpected(f"the key of {described.name}.{name} has {len(declared.key)} parts, not {len(key)}")
         records = Records(described.number, declared, struct_classes(program.structs))
         raw = self.state.get(records.table.key(records.key(*key)))
         return None if raw is None else decode(described.structs[declared.value], raw)
@@ -153,18 +136,25 @@ class World:
         contract, _, name = method.rpartition(".")
         try:
             found = self.abi.method(contract or self.tested, name)
-            call = self.abi.encode_call(found.contract, name, **_values(found, fields))
+            call = self.abi.encode_call(str(found.number), name, **_values(found, fields))
         except ClientError as error:
             raise Unexpected(f"{sender.name} cannot send {method}: {error.message}") from error
+        if self.gas_limit:
+            call = replace(call, gas_limit=self.gas_limit)
         self._salt += 1
         body = call.body(self.chain_id, sender.key, self.now_ms + MINUTE_MS, self._salt.to_bytes(8, "big"))
         raw_body = encode(body)
         raw = encode(Signed(raw_body, bytes(64)))  # nobody looks at the signature here
         transaction = Transaction(raw, body, bytes(64), transaction_id(raw_body), transaction_leaf(raw))
-        receipt = self._block((transaction,), 1_000)[0]
-        if self.noting is not None:
-            self.noting.gas(call.contract, name, receipt)
+        receipt, *scheduled = self._block((transaction,), 1_000)
+        for each in scheduled:
+            self._done("the schedule", each)
+        self._note(call.contract, name, receipt.code, receipt.gas_used)
         return receipt
+
+    def _note(self, contract: int, method: str, code: int, gas_used: int) -> None:
+        if self.noting is not None and contract == self.noting.number and code == 0:
+            self.noting.used.setdefault(method, []).append(gas_used)
 
     def _done(self, who: str, receipt: Receipt) -> Done:
         if receipt.code:
@@ -179,6 +169,10 @@ class World:
         self.height += 1
         self.now_ms += after_ms
         proposer = sorted(COMPANIES)[self.height % len(COMPANIES)]
+        due = {
+            executor.scheduled_call_id(key): (int.from_bytes(key[8:12], "big"), call.method)
+            for key, call in SCHEDULE.scan(self.state)
+        }
         block = executor.BlockInput(self.chain_id, self.height, self.now_ms, proposer, transactions)
         outcome = executor.run(self.state, block)
         if self.noting is not None:
@@ -186,7 +180,10 @@ class World:
             if noted != outcome:
                 raise OurError("engines-differ", f"block {self.height}: {outcome.receipts!r}, {noted.receipts!r}")
         self.state.apply(outcome.changes)
-        return [decode(Receipt, raw) for raw in outcome.receipts]
+        receipts = [decode(Receipt, raw) for raw in outcome.receipts]
+        for receipt in receipts[len(transactions) :]:
+            self._note(*due[receipt.call_id], receipt.code, receipt.gas_used)
+        return receipts
 
     def asked(self, caller: int, method: str, fields: Mapping[str, Any]) -> Any:
         """What a contract answers another one."""
@@ -210,6 +207,7 @@ class World:
             label, sentence = self.abi.describe_code(failure.code)
             raise Refusal(f"refused, {label} ({failure.code}): {sentence}", label) from failure
         self.state.apply(host.changes())
+        self._note(described.number, name, 0, GOVERNANCE_GAS_LIMIT - host.gas_left)
         return self._named(described, name, result)
 
     def _named(self, described: Described, method: str, result: Any) -> Any:
@@ -242,7 +240,7 @@ class Party:
     def __init__(self, world: World, name: str) -> None:
         self._world = world
         self.name = name
-        self.signer = _signer(name)
+        self.signer = signer_of(name)
         self.key = self.signer.public_key
 
     def call(self, method: str, /, **fields: Any) -> Done:
@@ -308,20 +306,18 @@ class Caller:
 class Noting:
     """What the tests of one contract have run, and what it took."""
 
-    def __init__(self, functions: Any, number: int) -> None:
-        """`functions` gives the methods that note, by their numbers and names."""
-        self.noted: Methods = functions
+    def __init__(self, noted: Methods, number: int, code_hash: bytes) -> None:
+        """`noted` are the methods of the tested contract that note what they run."""
+        self.noted = noted
         self.number = number
+        self.code_hash = code_hash
         self.used: dict[str, list[int]] = {}
+        """Gas of done calls by method."""
 
     def methods(self, state: MemoryState, height: int) -> Methods:
-        """The chain's, with the tested contract's noted."""
-        return {**methods_at(state, height), **self.noted}
-
-    def gas(self, contract: int, method: str, receipt: Receipt) -> None:
-        """A call was made."""
-        if contract == self.number and receipt.code == 0:
-            self.used.setdefault(method, []).append(receipt.gas_used)
+        """The chain's, with the tested contract's noted while that version of it rules."""
+        rules = ruling(deployments_of(state), height).get(self.number) == self.code_hash
+        return {**methods_at(state, height), **(self.noted if rules else {})}
 
 
 def _name(company: Party | str) -> str:
@@ -335,51 +331,3 @@ def _values(method: MethodDescription, fields: Mapping[str, Any]) -> dict[str, A
         return {name: from_readable(value, kinds[name]) if name in kinds else value for name, value in fields.items()}
     except (ValueError, KeyError, TypeError) as error:
         raise Unexpected(f"{method.contract}.{method.method}: {type(error).__name__}: {error}") from error
-
-
-def _signer(name: str) -> SoftSigner:
-    """The key of a name, always the same."""
-    return SoftSigner.from_seed(Scheme.ED25519, name.encode().ljust(32, b".")[:32])
-
-
-def _genesis(contracts: Sequence[ContractSetup]) -> Genesis:
-    keys = {name: _signer(name).public_key for name in (*COMPANIES, "driver", "other driver", "owner")}
-    companies = tuple(
-        CompanySetup(name, name, (role,), keys[name], COLLATERAL_FEN, POOL_FEN) for name, role in COMPANIES.items()
-    )
-    homes = {"driver": "Operator", "other driver": "Other", "owner": "Operator"}
-    piles = (
-        _pile("Pile-1", "Operator", PileKind.OPERATOR),
-        _pile("Pile-2", "Other", PileKind.OPERATOR),
-        _pile("Home-1", "Operator", PileKind.PRIVATE, owner=keys["owner"], owner_share_ppm=500_000),
-    )
-    consortium = Consortium(
-        companies,
-        tuple(AccountSetup(keys[name], home, WALLET_FEN) for name, home in homes.items()),
-        tuple(PileSetup(pile, (1_000, 2_000)) for pile in piles),
-        (Tariff(REGION, "Grid", BEGIN_MS, 480, (Period(0, 4_000, 3_000), Period(8 * 60, 8_000, 6_000))),),
-        tuple(FeeSetup(name, ServiceFee(5_000, 10, 15 * MINUTE_MS)) for name in ("Operator", "Other")),
-        tuple(contracts),
-    )
-    members = tuple(
-        Validator(name, keys[name], _signer("vote " + name).public_key, _signer("node " + name).public_key[1:])
-        for name in sorted(COMPANIES)
-    )
-    return Genesis(1, "test", Profile.MIXED, BEGIN_MS, Parameters(), ValidatorSet(0, members), encode(consortium))
-
-
-def _pile(name: str, operator: str, kind: PileKind, owner: bytes = b"", owner_share_ppm: int = 0) -> Pile:
-    return Pile(
-        name=name,
-        operator=operator,
-        kind=kind,
-        owner=owner,
-        owner_share_ppm=owner_share_ppm,
-        public_key=_signer(name).public_key,
-        latitude_e7=225_000_000,
-        longitude_e7=1_140_000_000,
-        power_w=60_000,
-        connectors=2,
-        region=REGION,
-        meter_state=MeterState.VERIFIED,
-    )

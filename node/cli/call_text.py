@@ -13,6 +13,9 @@ from ledger.codec import decode
 from ledger.errors import ClientError, PeerError
 from ledger.readable import from_readable
 
+OWN = frozenset(("key", "list", "wait", "api", "dry_run", "gas_limit", "home", "output", "help"))
+"""Options of `pilechain tx`: what is called so among a call's arguments is typed `--arg-key`."""
+
 
 def describe_methods(abi: Abi) -> list[dict[str, str]]:
     """Every method that transactions can call."""
@@ -41,9 +44,11 @@ def parse_call(abi: Abi, contract: str, method: str, arguments: Sequence[str]) -
     if missing:
         raise ClientError("args-malformed", f"{call} needs {', '.join(missing)}")
     values = {name: _from_text(name, text, inspect.type_info(kinds[name].type)) for name, text in texts.items()}
-    encoded = found.encode(found.args(**values))
     try:
+        encoded = found.encode(found.args(**values))
         decode(found.args, encoded.args)
+    except (OverflowError, ValueError) as error:  # more than 64 bits; no text
+        raise ClientError("args-malformed", f"{call}: {error}") from error
     except PeerError as error:  # a length or range that its type does not allow
         raise ClientError("args-malformed", f"{call}: {error.message}") from error
     return encoded
@@ -54,7 +59,8 @@ def _pairs(arguments: Sequence[str], call: str, kinds: Mapping[str, Any]) -> dic
     left = iter(arguments)
     for argument in left:
         option, equals, text = argument.partition("=")
-        name = option.removeprefix("--").replace("-", "_")
+        # An argument that is called like an option of `tx` itself is reached by `--arg-key`.
+        name = option.removeprefix("--").removeprefix("arg-").replace("-", "_")
         if not option.startswith("--") or name not in kinds:
             raise ClientError(
                 "args-malformed", f"{call} has no argument {option}; it takes {' '.join(map(_option, kinds))}"
@@ -67,12 +73,12 @@ def _pairs(arguments: Sequence[str], call: str, kinds: Mapping[str, Any]) -> dic
 
 
 def _option(field: str) -> str:
-    return f"--{field.replace('_', '-')}"
+    return f"--{'arg-' if field in OWN else ''}{field.replace('_', '-')}"
 
 
 def _from_text(name: str, text: str, kind: inspect.Type) -> Any:
     simple = isinstance(kind, inspect.StrType | inspect.BytesType | inspect.EnumType)
     try:
         return from_readable(text if simple else msgspec.json.decode(text), kind)
-    except (ValueError, KeyError, TypeError) as error:  # msgspec's errors are ValueErrors
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:  # msgspec's are ValueErrors
         raise ClientError("args-malformed", f"{_option(name)} {text!r}: {error}") from error

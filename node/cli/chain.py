@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from msgspec.structs import replace
 
 from ledger.errors import ClientError
 from node.cli.options import Format, HomeOption, OutputOption, emit, home_of
@@ -31,13 +32,15 @@ def tx(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what the call would do on this node's ledger now.")
     ] = False,
+    gas_limit: Annotated[int, typer.Option(min=0, help="Gas that the call may use; 0 for what is usual.")] = 0,
     home: HomeOption = None,
     output: OutputOption = Format.TEXT,
 ) -> None:
     """Submit a call and wait for its sealed receipt: `pilechain tx money pay --to KEY --amount-fen 500 --memo 7 --key
     FILE`.
 
-    Arguments of the method are given by name; keys and hashes in hexadecimal, structs and lists as JSON.
+    Arguments of the method are given by name; keys and hashes in hexadecimal, structs and lists as JSON. One that is
+    called like an option here (`key`) is given as `--arg-key`.
     """
     from node.cli.call_text import describe_methods, parse_call
     from node.cli.submit import home_abi, load_signer, sender_of, simulate_call, submit_by_api, submit_call
@@ -49,6 +52,8 @@ def tx(
         raise typer.BadParameter("name a contract and a method; --list shows them all")
     place = home_of(home)
     call = parse_call(home_abi(place), contract, method, context.args)
+    if gas_limit:
+        call = replace(call, gas_limit=gas_limit)
     if dry_run:
         shown = simulate_call(place, call, sender_of(place, key))
         emit(shown, output)
@@ -134,6 +139,23 @@ def contract(
     from node.cli.query import contract_of
 
     shown = _read(home, lambda snapshot: contract_of(snapshot, name))
+    if text:
+        typer.echo(shown["text"], nl=False)
+        return
+    emit(shown, output)
+
+
+@query.command()
+def code(
+    code_hash: Annotated[str, typer.Argument(metavar="HASH", help="As a proposal or a contract's version names it.")],
+    text: Annotated[bool, typer.Option("--text", help="Print the text alone, as it came.")] = False,
+    home: HomeOption = None,
+    output: OutputOption = Format.TEXT,
+) -> None:
+    """A contract's code, ruling, former or proposed, with the text to vote on."""
+    from node.cli.query import code_of
+
+    shown = _read(home, lambda snapshot: code_of(snapshot, _hex(code_hash)))
     if text:
         typer.echo(shown["text"], nl=False)
         return

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from contracts.compiler.compiler import compile_source
 from contracts.deployment import NUMBER_MAX
 from contracts.installing import VERIFY_BYTE_GAS
+from contracts.numbers import GOVERNANCE
 from contracts.vm.generator import source
 from contracts.vm.link import Linked
 from contracts.vm.program import CODE_BYTES_MAX, Program
@@ -115,7 +116,8 @@ def run_tests(paths: TestsArgument, output: OutputOption = Format.TEXT) -> None:
             for failed in report.failed:
                 typer.echo(f"{failed.where}: {failed.test}: {failed.what}")
             passed = report.tests - len(report.failed)
-            share = f"{report.ran:,} of {report.nodes:,} nodes run ({100 * report.ran / report.nodes:.1f} %)"
+            percent = 100 * report.ran / max(report.nodes, 1)
+            share = f"{report.ran:,} of {report.nodes:,} nodes run ({percent:.1f} %)"
             missed = f"; not run: lines {_ranges(report.missed_lines)}" if report.missed_lines else ""
             typer.echo(f"{report.contract}: {passed} of {_many(report.tests, 'test')} passed; {share}{missed}")
     if any(report.failed or not report.tests for report in reports):
@@ -125,12 +127,14 @@ def run_tests(paths: TestsArgument, output: OutputOption = Format.TEXT) -> None:
 @contract.command()
 def gas(paths: TestsArgument, output: OutputOption = Format.TEXT) -> None:
     """What the methods of contracts take, as their tests call them: gas of done calls with their transactions."""
+    reports = _reports(paths)
     rows = [
-        {"contract": Path(report.contract).stem, **msgspec.to_builtins(row)}
-        for report in _reports(paths)
-        for row in report.gas
+        {"contract": Path(report.contract).stem, **msgspec.to_builtins(row)} for report in reports for row in report.gas
     ]
     emit(rows, output)
+    if any(report.failed for report in reports):
+        typer.echo("some tests fail: pilechain contract test says which", err=True)
+        raise typer.Exit(1)
 
 
 def _reports(paths: list[Path]) -> "list[Report]":
@@ -171,7 +175,7 @@ def propose(
     place = home_of(home)
     code = encode(verified.program)
     call = home_abi(place).encode_call(
-        "governance", "propose_contract", number=number, code=code, source=text, from_height=from_height
+        str(GOVERNANCE), "propose_contract", number=number, code=code, source=text, from_height=from_height
     )
     call = replace(call, gas_limit=call.gas_limit + len(code) * VERIFY_BYTE_GAS)
     shown = asyncio.run(submit_call(place, call, load_signer(place, key), wait_s))

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from contracts.digests import own_key_digest
+from contracts.numbers import GOVERNANCE
 from ledger.keys import Scheme, SoftSigner, scheme_of
 from node.cli.options import Format, HomeOption, OutputOption, emit, home_of
 from node.home import read_genesis
@@ -102,7 +103,7 @@ def renew(
     key_file = place.path(config.keys.vote)
     signer = next_vote_key(key_file, home_passphrase(place))
     args = vote_key_args(place.genesis().hash(), config.node.company, signer)
-    call = home_abi(place).encode_call("governance", "renew_vote_key", **args)
+    call = home_abi(place).encode_call(str(GOVERNANCE), "renew_vote_key", **args)
     shown = asyncio.run(submit_call(place, call, load_signer(place, None), wait_s))
     emit({"vote_key": signer.public_key.hex(), "file": str(next_key_file(key_file)), **shown}, output)
     if shown["code"]:

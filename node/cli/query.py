@@ -96,6 +96,14 @@ def contract_of(snapshot: Snapshot, wanted: str) -> dict[str, Any]:
     }
 
 
+def code_of(snapshot: Snapshot, code_hash: bytes) -> dict[str, Any]:
+    """A code that is kept, ruling, former or proposed, with its text. Raises ClientError `not-found`."""
+    stored = views.contract_code(snapshot, code_hash)
+    if stored is None:
+        raise ClientError("not-found", f"no code with the hash {code_hash.hex()} is kept; a proposal may have lapsed")
+    return {"code_hash": code_hash.hex(), "bytes": len(stored.code), "text": stored.source}
+
+
 def members_of(snapshot: Snapshot) -> dict[str, Any]:
     """Who votes, who follows, and what is decided about that."""
     timeline = snapshot.head.timeline

@@ -15,7 +15,7 @@ import node
 from contracts import views
 from contracts.genesis import genesis_state
 from ledger.codec import decode_trusted
-from ledger.errors import ClientError, OurError
+from ledger.errors import ClientError, OurError, PeerError
 from ledger.genesis import Genesis
 from ledger.terms import Timeline
 from ledger.transaction import ExpiryClass, Signed, Transaction, transaction_id
@@ -345,6 +345,8 @@ def _open_store(home: Home, genesis: Genesis, map_bytes: int) -> Store:
         return Store(home.ledger, genesis, {} if is_made else genesis_state(genesis), map_bytes)
     except StoreFullError as error:
         raise error.for_operator(home.ledger) from error
+    except PeerError as error:
+        raise ClientError("genesis-invalid", f"{home.genesis_file}: {error.message}; ask a member for it") from error
 
 
 def _vote_keys(home: Home, config: Config, passphrase: bytes) -> VoteKeys:

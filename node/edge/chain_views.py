@@ -77,7 +77,8 @@ def _pile_row(pile: Pile) -> dict[str, Any]:
 def piles_touched(abi: Abi, receipts: Iterable[Receipt]) -> set[str]:
     """Names of the piles that a block may have changed in the registry: each of its events names one."""
     events = (event for receipt in receipts for event in receipt.events if event.contract == REGISTRY)
-    return {name for each in events if (name := getattr(abi.decode_event(each), "pile", ""))}
+    named = (getattr(abi.decode_event(each), "pile", None) for each in events)
+    return {name for name in named if isinstance(name, str)}  # an event of a later version may mean another thing by it
 
 
 def arguments(abi: Abi, body: Body) -> Any:

@@ -217,12 +217,15 @@ def _add_sessions(connection: Connection, batch: Batch) -> None:
     if batch.opened:
         operator = select(piles.c.operator).where(piles.c.name == bindparam("opened_at")).scalar_subquery()
         values: dict[str, Any] = {name: bindparam(name) for name in batch.opened[0]} | {"operator": operator}
-        connection.execute(insert(sessions).values(values), [row | {"opened_at": row["pile"]} for row in batch.opened])
+        # What no session does, a version of the contract that a vote let in might tell: it is left out, like its lines.
+        opened = insert(sessions).prefix_with("OR IGNORE").values(values)
+        connection.execute(opened, [row | {"opened_at": row["pile"]} for row in batch.opened])
     for rows in (batch.started, batch.states, batch.settled):
         if rows:
             columns: dict[str, Any] = {name: bindparam(name) for name in rows[0] if name != "session"}
             connection.execute(update(sessions).where(sessions.c.id == bindparam("session")).values(columns), rows)
-    _add(connection, bill_lines, batch.lines)
+    if batch.lines:
+        connection.execute(insert(bill_lines).prefix_with("OR IGNORE"), batch.lines)
     if batch.settled:
         statement = update(piles).where(piles.c.name == bindparam("settled_at"))
         counted = {

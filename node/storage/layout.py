@@ -9,7 +9,7 @@ from ledger.codec import decode
 from ledger.errors import ClientError, OurError, PeerError
 from ledger.units import U32
 
-STORE_FORMAT = 3
+STORE_FORMAT = 4
 """Layout of the databases below; a store of another format is refused, never guessed at."""
 DATA_FILE = "data.mdb"
 """What LMDB calls its file."""

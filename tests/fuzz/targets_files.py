@@ -178,15 +178,24 @@ def session_tables(folder: Path) -> Iterator[Target]:
     yield _table(read_cars, SESSIONS, folder)
 
 
-@target("node.cli.call_text.parse_call", "node.cli.call_text._value", "node.cli.call_text._from_text")
+@target("node.cli.call_text.parse_call", "ledger.readable.from_readable", "node.cli.call_text._from_text")
 def command_line_calls(_: Path) -> Iterator[Target]:
     """Arguments of `pilechain submit`."""
 
     def parse(data: bytes) -> None:
-        words = shlex.split(os.fsdecode(data), posix=False) if data.count(b'"') % 2 == 0 else [os.fsdecode(data)]
-        parse_call(library_abi(), "money", "pay", words)
+        try:
+            contract, method, *words = shlex.split(os.fsdecode(data))
+        except ValueError:  # an open quote, or less than two words: a shell would not come to us
+            contract, method, words = "money", "pay", [os.fsdecode(data)]
+        parse_call(library_abi(), contract, method, words)
 
-    samples = [f"--to {consortium.key('d1').hex()} --amount-fen 5 --memo=0".encode()]
+    key = consortium.key("d1").hex()
+    samples = [
+        f"money pay --to {key} --amount-fen 5 --memo=0".encode(),
+        b"""tariff set_fee --fee '{"service_price_e4": 1, "occupancy_fen_per_minute": 1, "grace_ms": 1}'""",
+        f"""identity add_key --arg-key {key} --businesses '["payment"]' --proof {"00" * 64}""".encode(),
+        b"registry inspect --pile P --meter-state verified --registers-wh [1,2]",
+    ]
     yield Target(parse, samples, tokens=TEXT, refusals=(ClientError,), iterations=300)
 
 

@@ -62,6 +62,9 @@ STORE = (
 )
 OWN_BYTES: dict[str, tuple[str, ...]] = {
     "what every target reads with": ("ledger.codec.decode_trusted",),
+    "of a chain in memory that an author's tests make": (
+        *(f"node.authoring.world.World.{name}" for name in ("_block", "_named", "asked", "record")),
+    ),
     "texts of OpenSSL's own errors": ("ledger.libcrypto._failure",),
     "numbers of a fixed length, of keys and signatures: tests/unit/test_sm2.py, test_keys.py": (
         *(f"ledger.sm2.{name}" for name in ("is_secret", "check_point", "_to_der", "_from_der", "in_range")),

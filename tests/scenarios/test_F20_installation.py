@@ -24,6 +24,7 @@ from tests.unit.test_contract_language import tutorial
 
 NUMBER = 9
 FEEDER = tutorial()
+DAY = 24 * HOUR
 VOTERS = ("Regulator", "Lab", "StarCharge", "Teld")
 """With the proposer, two thirds of six and a regulator."""
 
@@ -125,7 +126,7 @@ def test_F20_what_the_verifier_refuses_is_not_even_proposed():
 def test_F20_a_new_version_keeps_its_tables(chain):
     other = FEEDER.replace("limit_w: U32\n    until_ms", "limit_w: U63\n    until_ms", 1)
     assert other != FEEDER
-    assert propose(chain, other).code == HostCode.TABLES_CHANGED
+    assert propose(chain, other).code == HostCode.LAYOUT_CHANGED
     assert propose(chain, other, number=NUMBER + 1).code == 0, "another contract has records of its own"
 
 
@@ -157,7 +158,7 @@ def test_F20_versions_that_wait_keep_their_tables_too(chain):
     proposed = propose(chain, other, from_height=second)
     assert proposed.code == 0, "against the one in force there is nothing to say"
     codes = [chain.block(governance(voter, "approve", proposal=proposed.call_id))[0].code for voter in VOTERS[:3]]
-    assert codes == [0, 0, HostCode.TABLES_CHANGED], "but records of the one that waits would be misread"
+    assert codes == [0, 0, HostCode.LAYOUT_CHANGED], "but records of the one that waits would be misread"
 
 
 def test_F20_the_executor_s_own_number_and_those_too_large_for_codes_take_no_contract():
@@ -185,3 +186,47 @@ def test_F20_the_command_line_takes_no_installed_contract_for_another_of_its_nam
         parse_call(found, "feeder", "confirm", ["--feeder", "F1"])
     with pytest.raises(ClientError, match="money has no method confirm"):
         parse_call(found, "money", "confirm", ["--feeder", "F1"])
+
+
+def test_F20_a_code_that_two_propose_outlives_the_first_proposal():
+    chain = Chain()
+    first = propose(chain, FEEDER)
+    chain.now_ms += 6 * DAY
+    second = propose(chain, FEEDER, sender="Teld")
+    assert first.code == second.code == 0
+    chain.block(after_ms=2 * DAY)
+    assert CODES.read(chain.state, code_hash(code_of(FEEDER))) is not None, "the first has lapsed, the second waits"
+    for voter in ("SGCC", "Lab", "Regulator"):
+        last = chain.block(governance(voter, "approve", proposal=second.call_id))[0]
+    assert "governance.installed" in [event.name for event in last.events]
+
+
+def test_F20_nobody_gives_another_s_code_a_text_of_its_own():
+    chain = Chain()
+    fields = {"number": NUMBER, "code": code_of(FEEDER), "from_height": 0}
+    assert chain.block(governance("Teld", "propose_contract", source="# harmless", **fields))[0].code == 0
+    assert propose(chain, FEEDER).code == HostCode.TEXT_DIFFERS
+    chain.block(after_ms=8 * DAY)
+    assert propose(chain, FEEDER).code == 0, "the misleading text has lapsed"
+
+
+def test_F20_a_new_version_keeps_its_events(chain):
+    other = FEEDER.replace("class Ended(Struct):", "class Ended(Struct):\n    why: U8", 1)
+    other = other.replace("Ended(feeder, notice.seen_by)", "Ended(1, feeder, notice.seen_by)")
+    assert propose(chain, other).code == HostCode.LAYOUT_CHANGED
+    more = FEEDER.replace('event("feeder.ended")', 'event("feeder.over")')
+    assert propose(chain, more).code == HostCode.LAYOUT_CHANGED, "and none is left out"
+
+
+def test_F20_layouts_that_nobody_could_write_out_are_compared_at_once():
+    """32 lists of the same struct in each of sixteen levels: written out they would be 32 ** 16."""
+    levels = "class S0(Struct):\n    f: U8\n\n\n"
+    for level in range(1, 15):
+        fields = "".join(f"    f{n}: Annotated[List[S{level - 1}], Size(0, 0)]\n" for n in range(32))
+        levels += f"class S{level}(Struct):\n{fields}\n\n"
+    text = FEEDER.replace("class Notice(Struct):", f"{levels}class Notice(Struct):", 1)
+    text = text.replace("ANNOUNCED: Event", 'WIDE: Table[Name, S14] = table("w")\nANNOUNCED: Event', 1)
+    chain = Chain()
+    assert propose(chain, text).code == 0
+    install(chain, text, number=NUMBER + 1)
+    assert propose(chain, text, number=NUMBER + 1).code == 0

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from contracts import views
+from contracts import abi, views
 from contracts.abi import abi_at
 from contracts.codes import Code as HostCode
 from contracts.compiler.compiler import compile_source
@@ -96,7 +96,7 @@ def test_F20_a_version_of_money_that_pays_no_bookkeeper_stops_nothing(instead):
 
 def test_F20_a_version_may_not_read_the_records_by_other_types():
     other = changed("money", "block_reward_fen: U63", "block_reward_fen: U32")
-    assert decided(Chain(), "money", other).code == HostCode.TABLES_CHANGED
+    assert decided(Chain(), "money", other).code == HostCode.LAYOUT_CHANGED
 
 
 def test_F20_calls_and_receipts_are_told_in_the_words_of_the_version_that_ruled():
@@ -124,7 +124,7 @@ def test_F20_a_genesis_whose_records_a_node_would_misread_is_refused():
     text = changed("money", "block_reward_fen: U63", "block_reward_fen: U32")
     other = ContractSetup(MONEY, encode(compile_source(text)), text)
     setup = tuple(other if each.number == MONEY else each for each in library())
-    with pytest.raises(ClientError, match="contract 2 has not the tables that this release reads: SETTINGS"):
+    with pytest.raises(ClientError, match="contract 2 has not the tables and events that this release reads: SETTINGS"):
         genesis_state(genesis(replace(consortium(), contracts=setup)))
 
 
@@ -132,3 +132,14 @@ def test_F20_a_genesis_with_a_code_that_the_verifier_refuses_is_refused():
     first, *others = library()
     with pytest.raises(PeerError, match="code-refused"):
         consortium_of(genesis(replace(consortium(), contracts=(replace(first, code=first.code[:-1]), *others))))
+
+
+def test_F20_more_contracts_than_are_kept_described_are_described_all_the_same(monkeypatch):
+    monkeypatch.setattr(abi, "DESCRIBED_MAX", 3)
+    state = Chain().state
+    first = abi.abi_at(state, 1)
+    abi._abis.clear()
+    abi._described.clear()
+    again = abi.abi_at(state, 1)
+    assert [each.name for each in again.contracts] == [each.name for each in first.contracts] == list(NUMBERS)
+    assert len(abi._described) <= 3

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from contracts import abi, views
 from contracts.genesis import ConsortiumParameters
 from contracts.host import SCHEDULE
-from contracts.records.session import State
+from contracts.records.session import EVENTS, State
 from ledger.charging import (
     BorderReading,
     Reading,
@@ -18,22 +18,13 @@ from ledger.charging import (
     SessionOpened,
     SessionSettled,
     SessionStarted,
-    SessionTimedOut,
     SignedReading,
     reading_digest,
 )
-from ledger.codec import Wire, decode, encode
+from ledger.codec import decode, encode
 from ledger.tariff import Period, borders
 from tests.consortium import HOUR, T0, Call, Chain, consortium, genesis, key, signer
 from tests.oracles.codes import describe
-
-EVENTS: dict[str, type[Wire]] = {
-    "session.opened": SessionOpened,
-    "session.started": SessionStarted,
-    "session.settled": SessionSettled,
-    "session.expired": SessionExpired,
-    "session.timed-out": SessionTimedOut,
-}
 
 MINUTE = 60_000
 

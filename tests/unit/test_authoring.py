@@ -121,7 +121,7 @@ def test_F20_what_no_test_ran_is_told_by_line(folder):
 
 
 def test_F20_a_chain_in_memory_answers_as_a_node_does(folder):
-    world = World(library(), "money")
+    world = World(library(), NUMBERS["money"])
     assert world.driver.call("pay", to=world.owner.key, amount_fen=5, memo=0).gas_used > 0
     with pytest.raises(Unexpected, match="money has no table PURSES; it has "):
         world.record("PURSES")
@@ -139,6 +139,13 @@ def test_F20_a_chain_in_memory_answers_as_a_node_does(folder):
         session.call("release")
     with pytest.raises(Unexpected, match="KeyError: 'VERIFYED'"):
         world.lab.call("registry.inspect", pile="Pile-1", meter_state="verifyed", registers_wh=())
+    with pytest.raises(Unexpected, match=r"the key of money\.DUES has 2 parts, not 1"):
+        world.record("DUES", "Grid")
+    with pytest.raises(Unexpected, match="there is no field meter"):
+        world.operator.call("registry.register", pile={"meter": 1}, registers_wh=(), proof=b"")
+    world.gas_limit = 6_000
+    with pytest.raises(Unexpected, match="out-of-gas"):
+        world.driver.call("pay", to=world.owner.key, amount_fen=5, memo=0)
     assert world.record("registry.PILES", "Pile-1").meter_state.name == "VERIFIED"
 
 
@@ -159,9 +166,79 @@ def test_F20_two_engines_that_differ_are_our_own_bug(folder, monkeypatch):
         report_of(folder, f"def test_it(chain):\n    {call}\n")
 
 
+def test_F20_what_looks_like_a_test_and_tests_nothing_fails(folder, capsys):
+    report = report_of(
+        folder,
+        """
+import sys
+
+def test_exit(chain):
+    sys.exit(0)
+
+def test_generator(chain):
+    yield
+
+async def test_async(chain):
+    pass
+
+def test_last(chain):
+    assert False, "is run all the same"
+""",
+    )
+    assert [each.test for each in report.failed] == ["test_exit", "test_generator", "test_async", "test_last"]
+    assert run_command(["contract", "gas", "feeder.py"]) == 1
+    assert "some tests fail" in capsys.readouterr().err
+
+
+def test_F20_a_new_version_of_the_tested_contract_may_be_voted_in(folder):
+    (folder / "newer.py").write_text(
+        tutorial().replace("block.time_ms, Code", "block.time_ms + 9, Code"), encoding="utf-8"
+    )
+    report = report_of(
+        folder,
+        """
+from contracts.compiler.compiler import compile_source
+from ledger.codec import encode
+
+def test_upgrade(chain):
+    text = open("newer.py").read()
+    fields = {"number": 9, "code": encode(compile_source(text)), "source": text, "from_height": 0}
+    proposed = chain.operator.call("governance.propose_contract", **fields)
+    for company in (chain.grid, chain.lab, chain.regulator):
+        company.call("governance.approve", proposal=proposed.id)
+    chain.grid.refused("notice-past", "announce", feeder="F", limit_w=1, until_ms=chain.now_ms + 1_005)
+    chain.grid.call("announce", feeder="F", limit_w=1, until_ms=chain.now_ms + 2_000)
+""",
+    )
+    assert report.failed == ()
+
+
+def test_F20_a_scheduled_call_that_fails_is_not_passed_over(folder):
+    before, after = tutorial().split("    del NOTICES[feeder]\n")
+    failing = before + "    fail(Code.TOO_MANY_OPERATORS)\n\n\n" + after[after.index("def call_id_of") :]
+    (folder / "feeder.py").write_text(failing, encoding="utf-8")
+    report = report_of(
+        folder,
+        """
+def test_in_a_block_of_a_call(chain):
+    chain.grid.call("announce", feeder="F", limit_w=1, until_ms=chain.now_ms + 1_500)
+    chain.operator.refused("notice-unknown", "confirm", feeder="G")
+""",
+    )
+    assert "the schedule is refused, too-many-operators" in report.failed[0].what
+
+
 @pytest.mark.parametrize(
     ("files", "error", "message"),
     [
+        ({"test_x.py": "NUMBER = '9'"}, ClientError, "test_x.py: NUMBER = 9 and WITH"),
+        ({"test_x.py": "NUMBER = 2**70"}, ClientError, "test_x.py: NUMBER = 9 and WITH"),
+        ({"test_x.py": "NUMBER = True"}, ClientError, "test_x.py: NUMBER = 9 and WITH"),
+        ({"test_x.py": "WITH = ['y.py']"}, ClientError, "test_x.py: NUMBER = 9 and WITH"),
+        ({"test_x.py": "NUMBER = 8\nWITH = {8: 'y.py'}"}, ClientError, "each number once"),
+        ({"test_x.py": "WITH = {8: 'y.py'}"}, ClientError, "y.py: .*No such file"),
+        ({"test_x.py": "import sys; sys.exit(0)"}, ClientError, "SystemExit"),
+        ({"test_x.py": "NUMBER = 2\ndef test_it(chain): pass"}, ClientError, "contract 2 has not the tables"),
         ({}, ClientError, "no contract with tests"),
         ({"test_x.py": "import nothing_like_it"}, ClientError, r"test_x.py:1: ModuleNotFoundError"),
         ({"test_x.py": "def test(:"}, ClientError, "SyntaxError"),

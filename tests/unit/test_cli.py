@@ -142,6 +142,8 @@ def test_F55_calls_are_typed_by_name_and_encoded_canonically():
         (["--to", KEY, "--amount-fen", "much", "--memo", "0"], "--amount-fen 'much'"),
         (["--amount", "1"], "money pay has no argument --amount; it takes --to --amount-fen --memo"),
         (["--to"], "--to has no value"),
+        (["--to", KEY, "--amount-fen", "9" * 24, "--memo", "0"], "serialize ints"),
+        (["--to", KEY, "--amount-fen", "[" * 2_000, "--memo", "0"], "--amount-fen '[["),
     ],
 )
 def test_F55_a_wrong_argument_is_named(arguments, reason):
@@ -149,6 +151,22 @@ def test_F55_a_wrong_argument_is_named(arguments, reason):
     with pytest.raises(ClientError, match="args-malformed") as caught:
         parse_call(library_abi(), "money", "pay", arguments)
     assert reason in caught.value.message
+
+
+def test_F55_an_argument_called_like_an_option_of_tx_is_reached():
+    typed = ["--arg-key", KEY, "--businesses", '["payment"]', "--proof", "00" * 64]
+    call = parse_call(library_abi(), "identity", "add_key", typed)
+    assert bytes.fromhex(KEY) in call.args
+    with pytest.raises(ClientError, match="identity add_key needs --arg-key"):
+        parse_call(library_abi(), "identity", "add_key", typed[2:])
+
+
+def test_F55_a_text_that_is_none_and_a_field_that_there_is_not_are_refused():
+    fee = '{"service_price_e4": 1, "occupancy_fen_per_minute": 1, "grace_ms": 1, "grace": 1}'
+    with pytest.raises(ClientError, match="there is no field grace"):
+        parse_call(library_abi(), "tariff", "set_fee", ["--fee", fee])
+    with pytest.raises(ClientError, match="args-malformed"):
+        parse_call(library_abi(), "registry", "share", ["--pile", "\udc80", "--shared", "true"])
 
 
 def test_F55_unknown_calls_name_the_known_ones():

@@ -202,6 +202,15 @@ def test_F50_only_the_piles_that_a_block_names_are_read_again(indexed, monkeypat
     assert sorted(map(tuple, found)) == [("P-1", 60_000), ("P-2", 7)]
 
 
+def test_F20_what_no_session_tells_stops_no_index(indexed):
+    """A version that a vote let in may open twice, at piles that there are not, and settle twice."""
+    indexed.session(1, opened, opened, settled, settled)
+    indexed.session(2, lambda session: opened(session, pile="P-none"))
+    indexed.follow()
+    with indexed.engine.connect() as connection:
+        assert [row.pile for row in connection.execute(select(read_model.sessions))] == ["P-1"]
+
+
 def test_F50_every_event_of_the_registry_names_its_pile():
     registry = next(contract for contract in library_abi().contracts if contract.number == REGISTRY)
     assert registry.events

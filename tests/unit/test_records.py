@@ -1,15 +1,11 @@
 """The node's own types for tables of the library: the same tables, and the same types to the last bound."""
 
-from typing import Annotated
-
 import msgspec
 import pytest
-from msgspec import Meta
 
-from contracts.records.shapes import TABLES, misfits, shape_of_python
+from contracts.records.shapes import TABLES, misfits
 from contracts.vm.program import Program
 from contracts.vm.types import Int
-from ledger.errors import OurError
 from node.library import NUMBERS, program_of
 
 
@@ -43,9 +39,7 @@ def test_another_bound_another_name_or_no_table_is_seen():
     assert misfits(900, program_of("money")) == []
 
 
-def test_a_type_without_bounds_is_our_own_fault():
-    class Unbounded(msgspec.Struct):
-        number: Annotated[int, Meta(ge=0)]
-
-    with pytest.raises(OurError, match="record-type"):
-        shape_of_python(Unbounded)
+def test_an_event_of_sessions_with_other_types_is_seen():
+    program = program_of("session")
+    events = tuple(each for each in program.events if each.name != "session.opened")
+    assert misfits(NUMBERS["session"], msgspec.structs.replace(program, events=events)) == ["session.opened"]

@@ -19,7 +19,7 @@ from contracts.vm.program import (
     StructDef,
     TableDef,
 )
-from contracts.vm.verifier import FIELDS_MAX, LISTED_MAX, LOCALS_MAX, SCHEDULED_GAS_MAX, TYPE_BYTES_MAX
+from contracts.vm.verifier import FIELDS_MAX, LISTED_MAX, LOCALS_MAX, NESTING_MAX, SCHEDULED_GAS_MAX, TYPE_BYTES_MAX
 from ledger.codec import encode
 from tests.vm.kit import (
     DIGIT,
@@ -75,6 +75,15 @@ def shown(declared: Type, *places: int) -> Program:
     return program(PLAIN, structs=(*STRUCTS, more), enums=(digits,))
 
 
+def nest(depth: int, *, listed: bool = False) -> Program:
+    """A program with structs within one another."""
+    chain = [StructDef("N1", (NamedType("f", Bool()),))]
+    for place in range(1, depth):
+        inner = Struct(place - 1) if not listed else List(Struct(place - 1), 0, 1)
+        chain.append(StructDef(f"N{place + 1}", (NamedType("f", inner),)))
+    return program(PLAIN, structs=tuple(chain), tables=(), events=())
+
+
 def table(*key: Type, value: int = PAIR, **changes: int | str) -> Program:
     """A program with one more table."""
     made = TableDef("MORE", 9, tuple(key), value)
@@ -118,6 +127,8 @@ PROGRAMS: dict[str, tuple[Program, str]] = {
     "another language": (program(PLAIN, language=2), "language 2; this release knows 1"),
     "a branch that there is not": (program(PLAIN, branch=99), "no branch 99"),
     **{f"501 {what}": (program(PLAIN, **{what: rows}), "a list of 50") for what, rows in LONG.items()},
+    "structs 17 deep": (nest(NESTING_MAX + 1), "structs within structs, 17 deep, at most 16"),
+    "lists of structs 17 deep": (nest(NESTING_MAX + 1, listed=True), "structs within structs, 17 deep, at most 16"),
     "33 fields": (structs(*[Bool()] * (FIELDS_MAX + 1)), "struct More: a list of 33, at most 32"),
     "501 parameters of another's": (
         program(PLAIN, imports=(ImportDef(OTHER, "m", (Bool(),) * 501, ()),)),
@@ -298,6 +309,7 @@ def test_F20_a_code_is_at_most_128_KiB_long():
 
 
 SOUND_PROGRAMS = {
+    "structs 16 deep": nest(NESTING_MAX),
     "a field of an enum": shown(DIGIT),
     "a list of an enum": shown(List(DIGIT, 0, 3)),
     "the last numbers of 64 bits": enums(EnumDef("E", 2**63 - 2, ("A",)), EnumDef("F", -(2**63) + 1, ("A",))),
