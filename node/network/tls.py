@@ -113,7 +113,8 @@ def peer_name(certificate_der: bytes) -> str:
 def _unreadable_is_said() -> Iterator[None]:
     try:
         yield
-    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:  # the last two are no ValueErrors
+    # The last three are no ValueErrors; a TypeError is a name as a string of bits.
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm, TypeError) as error:
         raise PeerError("certificate-key", f"the certificate cannot be read: {error}") from error
 
 

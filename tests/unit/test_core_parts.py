@@ -13,7 +13,15 @@ from node.clock import ChainClock
 from node.core import process
 from node.core.complaints import REMEMBERED_MAX, Complaints
 from node.core.stages import Stages
-from node.network.tls import client_context, make_authority, make_node_certificate, node_key, peer_key, server_context
+from node.network.tls import (
+    client_context,
+    make_authority,
+    make_node_certificate,
+    node_key,
+    peer_key,
+    peer_name,
+    server_context,
+)
 from node.network.transport import PeerNetwork, _cost_the_connection
 from node.testnet.make import TestnetPlan, make_testnet
 
@@ -106,6 +114,19 @@ def test_F33_only_ed25519_certificates_are_nodes(tmp_path):
         with pytest.raises(PeerError, match="certificate-key"):
             peer_key(bent)
     assert len({der, of_no_known_curve, of_version_7}) == 3
+
+
+def test_a_name_as_a_string_of_bits_is_the_peer_s_fault():
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    authority, key = make_authority("Consortium")
+    pem, _ = make_node_certificate("Teld", authority, key, b"passphrase")
+    der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+    assert peer_name(der) == "Teld"
+    of_bits = der.replace(b"\x0c\x04Teld", b"\x03\x04\0eld")
+    with pytest.raises(PeerError, match="certificate-key"):
+        peer_name(of_bits)
 
 
 def test_F55_stages_count_cpu_time_and_not_waiting():
