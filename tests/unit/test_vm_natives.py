@@ -79,6 +79,8 @@ def test_F20_governance_sees_who_votes_and_decides():
     assert decided.value[place] == terms.value[place], "the same voters"
     assert decided.value[Terms.__struct_fields__.index("height")] > 1
     assert governed(lent("decide", NONE, FOLLOWING, LIMITS), TERMS, now).code == Code.OUT_OF_RANGE
+    one_four_times = tree.ListOf(VALIDATOR, (tree.Index(VOTING, num(0)),) * 4)
+    assert governed(lent("decide", one_four_times, FOLLOWING, LIMITS), TERMS, now).code == Code.OUT_OF_RANGE
     first = field(tree.Index(VOTING, num(0)), Validator, "node_key")
     assert governed(lent("is_known_node_key", first), Bool(), now).value is True
     assert governed(lent("is_known_node_key", tree.Blob(bytes(32))), Bool()).value is False
