@@ -5,6 +5,7 @@ from typing import Annotated, TypeVar
 
 from msgspec import Meta
 
+from contracts.abi import Abi, described
 from contracts.contract import COMPANY_ROLES, Business, Role
 from contracts.deployment import (
     CODES,
@@ -132,6 +133,11 @@ def _sound(genesis: Genesis) -> tuple[Consortium, dict[int, Program]]:
     consortium = decode(Consortium, genesis.consortium)
     _check(consortium, [member.name for member in genesis.validators.validators])
     return consortium, _programs(consortium)
+
+
+def genesis_abi(genesis: Genesis) -> Abi:
+    """How to talk to the contracts that a chain begins with. Raises as `consortium_of`."""
+    return Abi(described(number, program) for number, program in _sound(genesis)[1].items())
 
 
 def deployed(contracts: Sequence[ContractSetup]) -> dict[bytes, bytes]:

@@ -9,6 +9,7 @@ import msgspec
 
 from contracts.abi import Abi, EncodedCall, abi_at
 from contracts.executor import simulate
+from contracts.genesis import genesis_abi
 from ledger.codec import encode
 from ledger.errors import ClientError
 from ledger.keys import Signer, SoftSigner
@@ -42,11 +43,11 @@ def _passphrase(file: Path) -> bytes:
 
 
 def home_abi(home: Home) -> Abi:
-    """How to talk to the contracts of this home's chain, as they rule now; those of this release while the home has no
-    ledger yet.
+    """How to talk to the contracts of this home's chain, as they rule now; while the home has no ledger yet those of
+    its genesis document, and without that those of this release.
     """
     if not home.ledger.exists():
-        return library_abi()
+        return genesis_abi(home.genesis()) if home.genesis_file.exists() else library_abi()
     reader = LedgerReader(home.ledger, home.config().store.map_bytes)
     try:
         with reader.snapshot() as snapshot:

@@ -3,18 +3,23 @@
 import json
 
 import pytest
+from msgspec import structs
 
+from contracts.compiler.compiler import compile_source
 from contracts.contract import Role
 from contracts.digests import own_key_digest
-from ledger.codec import decode
+from contracts.genesis import ContractSetup
+from ledger.codec import decode, encode
 from ledger.errors import ClientError
 from ledger.keys import verify
 from node.cli.call_text import describe_methods, parse_call
 from node.cli.main import run_command
+from node.cli.submit import home_abi
 from node.config import load_config
 from node.core.lock import home_locked
-from node.home import Home, read_genesis
-from node.library import library_abi
+from node.home import Home, genesis_json, read_genesis
+from node.library import library_abi, text_of
+from tests.consortium import consortium, genesis
 from tests.oracles.identity import PermitArgs
 from tests.oracles.tariff import FeeArgs
 
@@ -167,6 +172,18 @@ def test_F55_a_text_that_is_none_and_a_field_that_there_is_not_are_refused():
         parse_call(library_abi(), "tariff", "set_fee", ["--fee", fee])
     with pytest.raises(ClientError, match="args-malformed"):
         parse_call(library_abi(), "registry", "share", ["--pile", "\udc80", "--shared", "true"])
+
+
+def test_F55_a_home_without_a_ledger_knows_the_contracts_of_its_genesis(tmp_path):
+    home = Home(tmp_path)
+    assert home_abi(home).method("money", "pay").args.__struct_fields__ == ("to", "amount_fen", "memo")
+    text = text_of("money").replace("memo: U32) -> None:", "note: U32) -> None:")
+    other = ContractSetup(2, encode(compile_source(text)), text)
+    setup = consortium()
+    contracts = tuple(other if each.number == 2 else each for each in setup.contracts)
+    home.genesis_file.parent.mkdir(parents=True)
+    home.genesis_file.write_text(genesis_json(genesis(structs.replace(setup, contracts=contracts)), {}))
+    assert home_abi(home).method("money", "pay").args.__struct_fields__ == ("to", "amount_fen", "note")
 
 
 def test_F55_unknown_calls_name_the_known_ones():
