@@ -3,15 +3,16 @@
 import json
 
 import pytest
-from msgspec import structs
+from msgspec import inspect, structs
 
 from contracts.compiler.compiler import compile_source
 from contracts.contract import Role
 from contracts.digests import own_key_digest
 from contracts.genesis import ContractSetup
-from ledger.codec import decode, encode
+from ledger.codec import Wire, decode, encode
 from ledger.errors import ClientError
 from ledger.keys import verify
+from ledger.readable import from_readable
 from node.cli.call_text import describe_methods, parse_call
 from node.cli.main import run_command
 from node.cli.submit import home_abi
@@ -193,3 +194,14 @@ def test_F55_unknown_calls_name_the_known_ones():
     with pytest.raises(ClientError, match="method-unknown"):
         parse_call(library_abi(), "money", "steal", [])
     assert {"money pay", "session open"} <= {method["call"] for method in describe_methods(library_abi())}
+
+
+def test_F55_a_struct_that_may_be_absent_is_given_or_not():
+    class Inner(Wire):
+        """A part."""
+
+        n: int
+
+    kind = inspect.type_info(Inner | None)
+    assert from_readable({"n": 3}, kind) == Inner(3)
+    assert from_readable(None, kind) is None
