@@ -156,7 +156,7 @@ class Abi:
             call = found.encode(found.args(**fields))
             decode(found.args, call.args)
         except (TypeError, ValueError, OverflowError, PeerError) as error:  # lengths and ranges, too
-            raise ClientError("args-malformed", f"{contract}.{method}: {error}") from error
+            raise ClientError("args-malformed", f"{found.contract}.{method}: {error}") from error
         return call
 
     def decode_args(self, contract: int, method: str, args: bytes) -> Wire:
@@ -270,7 +270,7 @@ def _of_members(field: NamedType, enum: type[IntEnum]) -> Any:
     """The annotation of a field whose number, or numbers, are an enum's."""
     match field.type:
         case List(_, low, high):
-            return Annotated[tuple[enum, ...], Meta(min_length=low, max_length=high)]  # type: ignore[valid-type]
+            return Annotated[tuple[enum, ...], Meta(min_length=low, max_length=high)]  # type: ignore[valid-type]  # made here
     return enum
 
 

@@ -62,8 +62,6 @@ class Method(Struct, frozen=True):
     callers: tuple[int, ...]
     """Contracts that may call it."""
     run: Callable[[Host, Any], Any]
-    summary: str
-    """First line of its docstring."""
     result: type[Wire] | None = None
     """Struct around what it returns, by which another contract's expectation is held."""
     counter: str = "counter"

@@ -74,11 +74,13 @@ class Table(Generic[V]):
     key.
     """
 
-    __slots__ = ("contract", "decode", "kind", "prefix")
+    __slots__ = ("contract", "decode", "key_parts", "kind", "prefix")
 
-    def __init__(self, contract: int, tag: bytes, kind: type[V]) -> None:
+    def __init__(self, contract: int, tag: bytes, kind: type[V], *key_parts: Any) -> None:
+        """`key_parts` are the types that an entry's own key is made of."""
         self.contract = contract
         self.kind = kind
+        self.key_parts = key_parts
         self.prefix = contract.to_bytes(4, "big") + tag
         self.decode: Callable[[bytes], V] = msgspec.msgpack.Decoder(kind).decode
 

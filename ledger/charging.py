@@ -74,17 +74,6 @@ class BorderReading(Wire):
     meter_wh: U63
 
 
-class OpenArgs(Wire):
-    """`session.open`, sent by the driver."""
-
-    pile: Name
-    connector: U32
-    deposit_fen: U63
-    """Escrowed from the driver's wallet; the bill never exceeds it."""
-    accept_unverified: bool
-    """Set by a driver who agrees to a meter that no lab has verified."""
-
-
 class StartArgs(Wire):
     """`session.start`, sent by the pile within the start limit of the opening; device class."""
 

@@ -69,9 +69,9 @@ class Settings(Wire):
     """
 
 
-SEATS = Table(GOVERNANCE, b"s", Seat)
+SEATS = Table(GOVERNANCE, b"s", Seat, Name)
 NEXT_KEYS = Table(GOVERNANCE, b"n", NextKeys)
-VOTE_KEYS = Table(GOVERNANCE, b"k", VoteKey)
+VOTE_KEYS = Table(GOVERNANCE, b"k", VoteKey, PublicKey)
 SETTINGS = Table(GOVERNANCE, b"p", Settings)
 
 
@@ -135,7 +135,7 @@ class Replaced(Wire):
     at_ms: U63
 
 
-REPLACED = Table(GOVERNANCE, b"r", Replaced)
+REPLACED = Table(GOVERNANCE, b"r", Replaced, Name)
 
 
 PROPOSALS_MAX = 8
@@ -158,5 +158,5 @@ class OpenProposals(Wire):
     count: Annotated[int, Meta(ge=1, le=PROPOSALS_MAX)]
 
 
-PROPOSALS = Table(GOVERNANCE, b"o", Proposal)
-OPEN = Table(GOVERNANCE, b"c", OpenProposals)
+PROPOSALS = Table(GOVERNANCE, b"o", Proposal, Hash)
+OPEN = Table(GOVERNANCE, b"c", OpenProposals, Name)

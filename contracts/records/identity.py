@@ -12,7 +12,7 @@ from contracts.host import ITERATE_MAX, Table
 from contracts.numbers import IDENTITY
 from ledger.codec import Wire
 from ledger.keys import Scheme
-from ledger.units import Name, PublicKey
+from ledger.units import U32, Name, PublicKey
 
 ALL_BUSINESSES = tuple(Business)
 Businesses = Annotated[tuple[Business, ...], Meta(max_length=len(Business))]
@@ -62,10 +62,10 @@ class Settings(Wire):
     """Signature schemes that accounts, companies and devices may use."""
 
 
-COMPANIES = Table(IDENTITY, b"c", Company)
-KEYS = Table(IDENTITY, b"k", CompanyKey)
-ACCOUNTS = Table(IDENTITY, b"a", Account)
-PERMISSIONS = Table(IDENTITY, b"p", Permission)
+COMPANIES = Table(IDENTITY, b"c", Company, Name)
+KEYS = Table(IDENTITY, b"k", CompanyKey, PublicKey)
+ACCOUNTS = Table(IDENTITY, b"a", Account, PublicKey)
+PERMISSIONS = Table(IDENTITY, b"p", Permission, U32, Name)
 SETTINGS = Table(IDENTITY, b"s", Settings)
 
 

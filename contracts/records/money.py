@@ -6,7 +6,7 @@ The accounts of a book and what sums to zero are said in `contracts/library/mone
 from contracts.host import Table
 from contracts.numbers import MONEY
 from ledger.codec import Wire
-from ledger.units import I64, U63, Name, PublicKey
+from ledger.units import I64, U63, Hash, Name, PublicKey
 
 BOOK_FEN_MAX = 10**15
 """Real money that one book may take in (ten trillion yuan): sums over all companies stay far within 64 bits."""
@@ -101,13 +101,13 @@ class Settings(Wire):
     """For keeping the book of one non-empty block."""
 
 
-WALLETS = Table(MONEY, b"w", Wallet)
-BOOKS = Table(MONEY, b"b", Book)
-DUES = Table(MONEY, b"d", Due)
-HOLDS = Table(MONEY, b"h", Hold)
-PAYOUTS = Table(MONEY, b"o", Payout)
-POOL_DEBTS = Table(MONEY, b"r", PoolDebt)
-FINE_DEBTS = Table(MONEY, b"f", FineDebt)
+WALLETS = Table(MONEY, b"w", Wallet, PublicKey)
+BOOKS = Table(MONEY, b"b", Book, Name)
+DUES = Table(MONEY, b"d", Due, Name, Name)
+HOLDS = Table(MONEY, b"h", Hold, Hash)
+PAYOUTS = Table(MONEY, b"o", Payout, Hash)
+POOL_DEBTS = Table(MONEY, b"r", PoolDebt, Name, Name)
+FINE_DEBTS = Table(MONEY, b"f", FineDebt, Name, Name)
 SETTINGS = Table(MONEY, b"s", Settings)
 
 

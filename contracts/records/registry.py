@@ -89,9 +89,9 @@ class DeviceKey(Wire):
     pile: Name
 
 
-PILES = Table(REGISTRY, b"p", Pile)
-STATES = Table(REGISTRY, b"s", PileState)
-DEVICES = Table(REGISTRY, b"k", DeviceKey)
+PILES = Table(REGISTRY, b"p", Pile, Name)
+STATES = Table(REGISTRY, b"s", PileState, Name)
+DEVICES = Table(REGISTRY, b"k", DeviceKey, PublicKey)
 
 
 def is_consistent(pile: Pile, registers_wh: tuple[int, ...]) -> bool:

@@ -102,7 +102,7 @@ class Settings(Wire):
     """How far a device's clock may be off the chain's."""
 
 
-SESSIONS = Table(SESSION, b"s", Session)
+SESSIONS = Table(SESSION, b"s", Session, Hash)
 SETTINGS = Table(SESSION, b"c", Settings)
 
 EVENTS: dict[str, type[Wire]] = {

@@ -9,7 +9,7 @@ from msgspec import inspect
 from contracts.host import Table
 from contracts.numbers import SESSION
 from contracts.records import governance, identity, money, registry, session, tariff
-from contracts.vm.program import Program
+from contracts.vm.program import Program, TableDef
 from contracts.vm.types import Bool, Bytes, Int, List, Optional, Struct, Text, Type
 
 
@@ -27,18 +27,25 @@ def misfits(number: int, program: Program) -> list[str]:
     """Names of the tables and events that the node reads and a program, at its number, has not, or has with other
     types.
     """
-    tables = {number.to_bytes(4, "big") + bytes([table.tag]): table.value for table in program.tables}
-    events = {event.name: event.struct for event in program.events}
-    wanted = [
-        (name, table.kind, tables.get(prefix)) for prefix, (name, table) in TABLES.items() if table.contract == number
+    tables = {number.to_bytes(4, "big") + bytes([table.tag]): table for table in program.tables}
+    wrong = [
+        name
+        for prefix, (name, table) in TABLES.items()
+        if table.contract == number and not _is_read_as(program, tables.get(prefix), table)
     ]
     if number == SESSION:
-        wanted += [(name, kind, events.get(name)) for name, kind in session.EVENTS.items()]
-    return [
-        name
-        for name, kind, place in wanted
-        if place is None or not _fits(program, Struct(place), inspect.type_info(kind))
-    ]
+        events = {event.name: event.struct for event in program.events}
+        for name, kind in session.EVENTS.items():
+            if name not in events or not _fits(program, Struct(events[name]), inspect.type_info(kind)):
+                wrong.append(name)
+    return wrong
+
+
+def _is_read_as(program: Program, declared: TableDef | None, table: Table[Any]) -> bool:
+    if declared is None or len(declared.key) != len(table.key_parts):
+        return False
+    parts = zip((*declared.key, Struct(declared.value)), (*table.key_parts, table.kind), strict=True)
+    return all(_fits(program, part, inspect.type_info(read_as)) for part, read_as in parts)
 
 
 def _fits(program: Program, declared: Type, read_as: Any) -> bool:

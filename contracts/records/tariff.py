@@ -7,7 +7,7 @@ from contracts.host import Table
 from contracts.numbers import TARIFF
 from ledger.codec import Wire
 from ledger.tariff import PriceE4, Tariff
-from ledger.units import U32, U63
+from ledger.units import U32, U63, Name
 
 REGIONS_MAX = 500
 """Cities and prefectures of a large country: when a grid company leaves, all of them are looked through."""
@@ -44,10 +44,10 @@ class Settings(Wire):
     """From a tariff's publication to its beginning, at least."""
 
 
-PLANS = Table(TARIFF, b"p", Plan)
-TARIFFS = Table(TARIFF, b"t", Tariff)
+PLANS = Table(TARIFF, b"p", Plan, Name)
+TARIFFS = Table(TARIFF, b"t", Tariff, Name, U63)
 """Key: region, NUL, effective_from_ms (8 bytes). Kept for good: bills are checked against it."""
-FEES = Table(TARIFF, b"f", ServiceFee)
+FEES = Table(TARIFF, b"f", ServiceFee, Name)
 CAPS = Table(TARIFF, b"c", Caps)
 SETTINGS = Table(TARIFF, b"s", Settings)
 

@@ -36,7 +36,6 @@ def _method(linked: Linked, declared: MethodDef, body: Callable[..., Any]) -> Me
         roles=tuple(Role(role) for role in declared.roles),
         callers=declared.callers,
         run=run,
-        summary=declared.summary,
         result=args_class(result, linked.classes),
         counter=field_name([param.name for param in declared.params].index("counter")) if declared.device else "",
     )

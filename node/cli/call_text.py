@@ -59,8 +59,9 @@ def _pairs(arguments: Sequence[str], call: str, kinds: Mapping[str, Any]) -> dic
     left = iter(arguments)
     for argument in left:
         option, equals, text = argument.partition("=")
-        # An argument that is called like an option of `tx` itself is reached by `--arg-key`.
-        name = option.removeprefix("--").removeprefix("arg-").replace("-", "_")
+        name = option.removeprefix("--").replace("-", "_")
+        if name not in kinds:  # an argument that is called like an option of `tx` itself is reached by `--arg-key`
+            name = name.removeprefix("arg_")
         if not option.startswith("--") or name not in kinds:
             raise ClientError(
                 "args-malformed", f"{call} has no argument {option}; it takes {' '.join(map(_option, kinds))}"

@@ -342,10 +342,15 @@ def _node_keys(timeline: Timeline) -> dict[bytes, str]:
 def _open_store(home: Home, genesis: Genesis, map_bytes: int) -> Store:
     is_made = (home.ledger / DATA_FILE).exists()
     try:
-        return Store(home.ledger, genesis, {} if is_made else genesis_state(genesis), map_bytes)
+        return Store(home.ledger, genesis, {} if is_made else _first_state(home, genesis), map_bytes)
     except StoreFullError as error:
         raise error.for_operator(home.ledger) from error
-    except PeerError as error:
+
+
+def _first_state(home: Home, genesis: Genesis) -> dict[bytes, bytes]:
+    try:
+        return genesis_state(genesis)
+    except PeerError as error:  # a consortium of another format, a code that the verifier refuses
         raise ClientError("genesis-invalid", f"{home.genesis_file}: {error.message}; ask a member for it") from error
 
 

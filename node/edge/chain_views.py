@@ -121,12 +121,14 @@ def contracts(abi: Abi) -> list[dict[str, Any]]:
         {
             "name": contract.name,
             "number": contract.number,
+            "summary": contract.summary,
             "methods": [
                 {
                     "name": method.method,
                     "summary": method.summary,
                     "branch": readable(method.branch),
                     "expiry_class": readable(method.expiry_class),
+                    "business": readable(method.business),
                     "roles": readable(method.roles),
                     "arguments": list(method.args.__struct_fields__),
                 }

@@ -66,8 +66,7 @@ class Contract:
         callers: tuple[int, ...],
     ) -> None:
         name = run.__name__.rstrip("_")  # `open_` keeps clear of the built-in
-        summary = (run.__doc__ or "").strip().splitlines()[0]
-        method = Method(self.number, name, args, self.branch, expiry_class, business, roles, callers, run, summary)
+        method = Method(self.number, name, args, self.branch, expiry_class, business, roles, callers, run)
         self.methods[name] = method
 
 

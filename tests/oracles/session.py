@@ -25,7 +25,6 @@ from contracts.records.registry import Pile
 from contracts.records.session import SESSIONS, SETTINGS, Agreed, Claim, Closing, Session, Settings, State
 from ledger.charging import (
     BorderReading,
-    OpenArgs,
     Reading,
     SessionExpired,
     SessionOpened,
@@ -42,7 +41,7 @@ from ledger.errors import OurError, PeerError
 from ledger.hashing import ZERO_HASH
 from ledger.tariff import Tariff, borders
 from ledger.transaction import Branch, ExpiryClass
-from ledger.units import Hash
+from ledger.units import U32, U63, Hash, Name
 from tests.oracles.bill import Bill, behaviour_score, make_bill, make_coarse_bill
 from tests.oracles.codes import Code
 from tests.oracles.contract import Contract, fail
@@ -67,7 +66,18 @@ _WMS_PER_WH = 3_600_000
 # ── state ─────────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-# ── arguments and events (open, start, stop: ledger.charging) ─────────────────────────────────────────────────────────
+# ── arguments and events (start, stop: ledger.charging) ─────────────────────────────────────────────────────────
+
+
+class OpenArgs(Wire):
+    """`session.open`, sent by the driver."""
+
+    pile: Name
+    connector: U32
+    deposit_fen: U63
+    """Escrowed from the driver's wallet; the bill never exceeds it."""
+    accept_unverified: bool
+    """Set by a driver who agrees to a meter that no lab has verified."""
 
 
 class ClaimArgs(Wire):

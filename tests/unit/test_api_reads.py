@@ -117,6 +117,8 @@ async def test_F20_everybody_can_read_the_text_of_a_contract_and_compile_it_agai
     listed = (await edge.get("/v1/contracts"))["contracts"]
     assert [(row["number"], row["name"]) for row in listed] == [(number, name) for name, number in NUMBERS.items()]
     pay = next(method for method in listed[1]["methods"] if method["name"] == "pay")
+    assert listed[1]["summary"].startswith("Contract 2, money: wallets")
+    assert pay["business"] == "payment"
     assert (pay["arguments"], pay["roles"]) == (["to", "amount_fen", "memo"], ["driver", "owner"])
     money = await edge.get("/v1/contracts/2")
     assert (money["name"], money["text"]) == ("money", text_of("money"))

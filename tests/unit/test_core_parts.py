@@ -7,7 +7,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from contracts.genesis import Consortium
+from ledger.codec import decode, encode
 from ledger.errors import ClientError, PeerError
 from node.clock import ChainClock
 from node.core import process
@@ -187,3 +190,17 @@ def test_F13_a_ledger_that_exists_is_opened_without_the_state_of_its_genesis(tmp
         assert snapshot.state_root == root
         assert snapshot.bytes_used()["state"] > 0
     opened.close()
+
+
+def test_a_genesis_that_holds_no_sound_contracts_is_named_not_called_a_bug(tmp_path):
+    testnet = make_testnet(tmp_path / "net", TestnetPlan(nodes=4, base_port=0))
+    home = testnet.home("SGCC")
+    genesis = home.genesis()
+    setup = decode(Consortium, genesis.consortium)
+    first, *others = setup.contracts
+    for broken in (
+        encode(structs.replace(setup, contracts=(structs.replace(first, code=first.code[:-1]), *others))),
+        genesis.consortium[:-1],
+    ):
+        with pytest.raises(ClientError, match=r"genesis-invalid: .*genesis\.json"):
+            process._open_store(home, structs.replace(genesis, consortium=broken), 1 << 28)

@@ -39,6 +39,14 @@ def test_another_bound_another_name_or_no_table_is_seen():
     assert misfits(900, program_of("money")) == []
 
 
+def test_another_key_is_seen():
+    program = program_of("money")
+    first, *others = program.tables
+    for key in ((), (Int(0, 255),), (*first.key, *first.key)):
+        changed = msgspec.structs.replace(program, tables=(msgspec.structs.replace(first, key=key), *others))
+        assert misfits(NUMBERS["money"], changed) == ["WALLETS"]
+
+
 def test_an_event_of_sessions_with_other_types_is_seen():
     program = program_of("session")
     events = tuple(each for each in program.events if each.name != "session.opened")
